@@ -1,0 +1,1 @@
+"""The durable buffer: the only room that knows SQLite."""

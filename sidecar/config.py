@@ -1,0 +1,258 @@
+"""Typed, frozen settings: every key of the configuration, its default, unit and meaning.
+
+The text under a field is its documentation; docs/configuration.md is generated from it. ``loader.py``
+fills these types from files and the environment.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+Positive = Annotated[float, Meta(gt=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=1)]
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+
+
+class Secret:
+    """A string that is never shown: ``repr``, ``str`` and the printed configuration give ``***``."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The secret itself, for the one place that needs it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***" if self._value else "''"
+
+    __str__ = __repr__
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+class Endpoint(Struct, frozen=True):
+    """Where a listener binds: ``host:port``, ``[v6]:port`` or ``unix:///absolute/path``."""
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix://{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """True for unix sockets and addresses that other machines can't reach."""
+        if self.path or self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+class Base(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One section of the configuration; the text under a field is its documentation."""
+
+
+class Tls(Base):
+    cert_file: str
+    """PEM certificate chain of the listener."""
+    key_file: str
+    """PEM private key."""
+    client_ca_file: str = ""
+    """With a CA here, clients must show a certificate that it signed (mTLS)."""
+
+
+class BasicAuth(Base):
+    username: str
+    """User name of HTTP basic authentication."""
+    password: Secret
+    """Its password."""
+
+
+class Auth(Base):
+    """Credentials that clients must send; with several configured, any one opens."""
+
+    bearer_token: Secret = Secret("")
+    """Accept `Authorization: Bearer <token>`."""
+    bearer_token_file: str = ""
+    """The same, from a file; read again on SIGHUP."""
+    basic: BasicAuth | None = None
+    """Accept HTTP basic authentication."""
+
+
+class HttpReceiver(Base):
+    enabled: bool = True
+    """Listen for OTLP over HTTP."""
+    endpoint: Endpoint = Endpoint("127.0.0.1", 4318)
+    """Address, or `unix:///path/to/socket`."""
+    max_body_mib: Positive = 64
+    """Limit of one body, before and after decompression; more is answered 413."""
+    header_timeout_s: Positive = 10
+    """A client that has not finished its request headers by then is cut."""
+    body_timeout_s: Positive = 30
+    """A client that has not finished its body by then is answered 408 and cut."""
+    tls: Tls | None = None
+    """Serve HTTPS."""
+    auth: Auth | None = None
+    """Ask for credentials."""
+
+
+class GrpcReceiver(Base):
+    enabled: bool = True
+    """Listen for OTLP over gRPC; costs about 15 MiB of memory."""
+    endpoint: Endpoint = Endpoint("127.0.0.1", 4317)
+    """Address, or `unix:///path/to/socket`."""
+    max_body_mib: Positive = 64
+    """Limit of one message, before and after decompression; more is answered RESOURCE_EXHAUSTED."""
+    tls: Tls | None = None
+    """Serve TLS."""
+    auth: Auth | None = None
+    """Ask for credentials."""
+
+
+class Receivers(Base):
+    http: HttpReceiver = HttpReceiver()
+    """OTLP/HTTP."""
+    grpc: GrpcReceiver = GrpcReceiver()
+    """OTLP/gRPC."""
+    in_flight_mib: Positive = 16
+    """Bytes of requests being read or processed at once, over all receivers; more is answered 503. A body larger than a quarter of it takes its turn alone."""
+    discard: bool = False
+    """Accept and discard every span, counted `filtered` (what `LANGFUSE_TRACING_ENABLED=false` asks for)."""
+
+
+class Admin(Base):
+    enabled: bool = True
+    """Serve /metrics, /livez and /readyz."""
+    endpoint: Endpoint = Endpoint("127.0.0.1", 9464)
+    """Address of the admin listener."""
+
+
+class Enrichment(Base):
+    enabled: bool = False
+    """Not part of this version: the stage is in place and passes every batch on as it is."""
+    settle_s: NotNegative = 0
+    """How long a row may wait for its trace's context before it is sealed; 0 seals at once."""
+
+
+class Masking(Base):
+    enabled: bool = False
+    """Not part of this version: the stage is in place and passes every batch on as it is."""
+
+
+class BufferSettings(Base):
+    path: str = "./data/buffer.db"
+    """SQLite file, or `:memory:` (nothing survives the process then)."""
+    max_mib: Positive = 1024
+    """Bound of the compressed spans on disk; a full buffer answers 503."""
+    max_age_h: Positive = 72
+    """Spans older than this are given up, counted `expired`."""
+    durability: Literal["normal", "full"] = "normal"
+    """`normal` survives the death of the process, `full` a power loss too."""
+    reserve_mib: NotNegative = 2
+    """Size of the reserve file that is freed when the disk is full, so that the buffer can drain."""
+    min_free_mib: NotNegative = 64
+    """Refuse new spans (503) when the file system has less room than this."""
+    cache_mib: Positive = 8
+    """Newest compressed spans kept in memory as well, so that a healthy forwarder never reads back."""
+    dead_letter_mib: Positive = 64
+    """Bound of the dead letters; the oldest give way."""
+
+
+class Retry(Base):
+    initial_s: Positive = 1
+    """First delay; it doubles with each attempt, with full jitter."""
+    max_s: Positive = 60
+    """Longest delay."""
+
+
+class Forward(Base):
+    linger_ms: NotNegative = 1000
+    """How long a batch waits to fill."""
+    concurrency: Annotated[int, Meta(ge=1, le=64)] = 4
+    """Requests in flight to one destination."""
+    batch_mib: Positive = 3.5
+    """Compressed size of a batch. Langfuse Cloud documents 5 MB a request."""
+    batch_raw_mib: Positive = 16
+    """Uncompressed size of a batch. Langfuse's server warns above 16 MiB."""
+    batch_spans: Count = 8192
+    """Spans in a batch; a full one is sent before its linger time is over."""
+    timeout_s: Positive = 30
+    """How long a request may take. Langfuse uploads to object storage before it answers."""
+    auth_probe_s: Positive = 310
+    """First probe of a destination that refused our keys; Langfuse remembers bad keys for 300 s."""
+    retry: Retry = Retry()
+    """Delays between attempts. There is no limit but the buffer's age."""
+
+
+class Shutdown(Base):
+    grace_s: NotNegative = 25
+    """Time to deliver what is left after SIGTERM; the rest stays on disk."""
+
+
+class Logging(Base):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lowest level that is written."""
+    format: Literal["json", "text"] = "json"
+    """`json`: one object a line, on standard error."""
+
+
+class Destination(Base):
+    name: Name = "default"
+    """Name in routes, metrics and commands: lower case letters, digits, `-` and `_`."""
+    type: Literal["langfuse", "local"] = "langfuse"
+    """`local` keeps the last delivered spans in the buffer file, for a laptop without Langfuse."""
+    base_url: str = "https://cloud.langfuse.com"
+    """Langfuse's address; `/api/public/otel/v1/traces` is added."""
+    public_key: str = ""
+    """Project public key (`pk-lf-...`)."""
+    secret_key: Secret = Secret("")
+    """Project secret key."""
+    secret_key_file: str = ""
+    """The same, from a file; read again on SIGHUP and when the file changes."""
+    ca_file: str = ""
+    """PEM bundle to trust instead of the system's, for a private CA."""
+    keep_spans: Count = 10_000
+    """For `local`: how many delivered spans are kept."""
+
+
+class Route(Base):
+    match: dict[str, str]
+    """All must match, as globs: `agent`, `public_key`, `service` or `resource.<attribute>`."""
+    to: str
+    """Name of a destination."""
+
+
+class Config(Base):
+    """The whole configuration."""
+
+    receivers: Receivers = Receivers()
+    admin: Admin = Admin()
+    enrichment: Enrichment = Enrichment()
+    masking: Masking = Masking()
+    buffer: BufferSettings = BufferSettings()
+    forward: Forward = Forward()
+    shutdown: Shutdown = Shutdown()
+    logging: Logging = Logging()
+    destinations: list[Destination] = field(default_factory=lambda: [Destination()])
+    """Where spans go. The first one takes what no route claims."""
+    routes: list[Route] = field(default_factory=list)
+    """First match wins."""

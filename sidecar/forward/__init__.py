@@ -1,0 +1,1 @@
+"""How spans leave: batches, verdicts, retries, breakers and destinations. The only room that opens connections."""

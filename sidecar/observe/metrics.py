@@ -1,0 +1,63 @@
+"""Every metric, on an injected registry. Call sites count by batch, never by span; labels come from enumerations."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+SECONDS_SHORT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+SECONDS_LONG = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class Metrics:
+    """One attribute a metric. ``registry`` is whoever's scrape they belong to."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(name, text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(name, text, labels, registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(name, text, labels, registry=registry, buckets=buckets)
+
+        self.receiver_requests = counter(
+            "sidecar_receiver_requests_total", "Requests by transport (http, grpc), signal and outcome (ok, or the reason of the error).", "transport", "signal", "outcome"
+        )
+        self.receiver_accepted_spans = counter("sidecar_receiver_accepted_spans_total", "Spans acknowledged and kept.", "transport")
+        self.receiver_rejected_spans = counter("sidecar_receiver_rejected_spans_total", "Spans acknowledged as rejected, by reason.", "transport", "reason")
+        self.receiver_mended_spans = counter("sidecar_receiver_mended_spans_total", "Mends of malformed spans, by mend.", "mend")
+        self.receiver_discarded_items = counter(
+            "sidecar_receiver_discarded_items_total", "Requests of logs and metrics that were accepted; nothing of them is passed on.", "transport", "signal"
+        )
+        self.receiver_request_bytes = counter("sidecar_receiver_request_bytes_total", "Bytes of bodies after decompression.", "transport")
+        self.receiver_in_flight_bytes = gauge("sidecar_receiver_in_flight_bytes", "Bytes of requests being read or processed.")
+        self.receiver_request_seconds = histogram("sidecar_receiver_request_seconds", "Time from the first byte of the body to the answer.", SECONDS_SHORT, "transport")
+
+        self.buffer_rows = gauge("sidecar_buffer_rows", "Rows waiting, by destination.", "destination")
+        self.buffer_bytes = gauge("sidecar_buffer_bytes", "Compressed bytes waiting.")
+        self.buffer_limit_bytes = gauge("sidecar_buffer_limit_bytes", "Bound of the compressed bytes (buffer.max_mib).")
+        self.buffer_oldest_seconds = gauge("sidecar_buffer_oldest_seconds", "Age of the oldest waiting row.")
+        self.buffer_dead_rows = gauge("sidecar_buffer_dead_letter_rows", "Dead letters kept.")
+        self.buffer_commit_seconds = histogram("sidecar_buffer_commit_seconds", "Time of a group commit.", SECONDS_SHORT)
+        self.buffer_commit_rows = counter("sidecar_buffer_committed_rows_total", "Rows committed.")
+        self.buffer_quarantined_files = counter("sidecar_buffer_quarantined_files_total", "Buffer files set aside as damaged.")
+        self.buffer_disk_full = gauge("sidecar_buffer_disk_full", "1 while the disk has no room and new spans are refused.")
+
+        self.forward_delivered_spans = counter("sidecar_forward_delivered_spans_total", "Spans that the destination took.", "destination")
+        self.forward_delivered_bytes = counter("sidecar_forward_delivered_bytes_total", "Compressed bytes that the destination took.", "destination")
+        self.forward_requests = counter("sidecar_forward_requests_total", "Requests by verdict.", "destination", "verdict")
+        self.forward_request_seconds = histogram("sidecar_forward_request_seconds", "Time from the first byte of a batch to its verdict.", SECONDS_LONG, "destination")
+        self.forward_retries = counter("sidecar_forward_retries_total", "Batches that will be sent again.", "destination")
+        self.forward_ambiguous_spans = counter("sidecar_forward_ambiguous_spans_total", "Spans whose send had no answer; they may arrive twice.", "destination")
+        self.forward_buried_spans = counter("sidecar_forward_buried_spans_total", "Spans that became dead letters.", "destination")
+        self.forward_in_flight = gauge("sidecar_forward_in_flight_requests", "Requests in flight.", "destination")
+        self.forward_breaker = gauge("sidecar_forward_breaker_state", "0 closed, 1 half-open, 2 open.", "destination")
+        self.forward_paused = gauge("sidecar_forward_paused", "1 while the destination is paused for this reason.", "destination", "reason")
+        self.forward_delay_seconds = histogram("sidecar_forward_delay_seconds", "Age of the oldest row of a batch when it was delivered.", SECONDS_LONG, "destination")
+
+        self.build = gauge("sidecar_build_info", "1, with the version as a label.", "version")
+        self.start_time = gauge("sidecar_start_time_seconds", "When the process was ready, seconds since 1970.")
+        self.config_reloads = counter("sidecar_config_reloads_total", "Reloads on SIGHUP, by outcome.", "outcome")

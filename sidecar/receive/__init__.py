@@ -1,0 +1,1 @@
+"""How spans come in: HTTP and gRPC over one Intake."""

@@ -1,0 +1,1 @@
+"""What is known of a live trace, bounded by bytes. Pure."""

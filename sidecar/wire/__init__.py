@@ -1,0 +1,1 @@
+"""OTLP as bytes: shallow messages, attributes, JSON, answers, splitting into rows and joining. Pure."""
