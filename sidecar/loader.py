@@ -23,7 +23,7 @@ import yaml
 from msgspec import Struct
 
 from sidecar.config import Base, Config, Destination, Endpoint, GrpcReceiver, HttpReceiver, Secret
-from sidecar.environment import from_environment
+from sidecar.environment import base_url, from_environment
 from sidecar.errors import ConfigError
 
 MAX_CONFIG_BYTES = 4 * 1024 * 1024
@@ -63,7 +63,7 @@ def load(files: Iterable[Path], sets: Iterable[str], env: Mapping[str, str]) -> 
         tree = merge(tree, _read(path, problems))
     for text in sets:
         tree = merge(tree, _parse_set(text, problems))
-    expanded = expand(tree, env, "", problems)
+    expanded = expand(tree, {**env, "LANGFUSE_BASE_URL": base_url(env)}, "", problems)
     config = _build(Config, expanded, "", problems)
     if isinstance(config, Config) and not problems:
         config = _local_without_keys(config, warnings)
@@ -234,7 +234,9 @@ def _local_without_keys(config: Config, warnings: list[str]) -> Config:
         return config
     if first.public_key or first.secret_key or first.secret_key_file:
         return config
-    warnings.append("no Langfuse keys are set (LANGFUSE_PUBLIC_KEY, LANGFUSE_SECRET_KEY): spans are kept in the local buffer file and not sent anywhere")
+    warnings.append(
+        "no Langfuse keys are set (LANGFUSE_PUBLIC_KEY, LANGFUSE_SECRET_KEY): spans are kept in the local buffer file and not sent anywhere"
+    )
     return msgspec.structs.replace(config, destinations=[msgspec.structs.replace(first, type="local")])
 
 
@@ -296,3 +298,16 @@ def _check_file(path: str, where: str, problems: list[str]) -> None:
         problems.append(f"{where}: {path} can't be read")
 
 
+def to_yaml(config: Config) -> str:
+    """The effective configuration as YAML; secrets show as ``***``."""
+    return yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Base):
+        return {each.name: _plain(getattr(value, each.name)) for each in msgspec.structs.fields(value)}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    if isinstance(value, Secret):
+        return "***" if value else ""
+    return str(value) if isinstance(value, Endpoint) else value

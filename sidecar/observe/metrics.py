@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 
 SECONDS_SHORT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 SECONDS_LONG = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -24,17 +28,28 @@ class Metrics:
             return Histogram(name, text, labels, registry=registry, buckets=buckets)
 
         self.receiver_requests = counter(
-            "sidecar_receiver_requests_total", "Requests by transport (http, grpc), signal and outcome (ok, or the reason of the error).", "transport", "signal", "outcome"
+            "sidecar_receiver_requests_total",
+            "Requests by transport (http, grpc), signal and outcome (ok, or the reason of the error).",
+            "transport",
+            "signal",
+            "outcome",
         )
         self.receiver_accepted_spans = counter("sidecar_receiver_accepted_spans_total", "Spans acknowledged and kept.", "transport")
-        self.receiver_rejected_spans = counter("sidecar_receiver_rejected_spans_total", "Spans acknowledged as rejected, by reason.", "transport", "reason")
+        self.receiver_rejected_spans = counter(
+            "sidecar_receiver_rejected_spans_total", "Spans acknowledged as rejected, by reason.", "transport", "reason"
+        )
         self.receiver_mended_spans = counter("sidecar_receiver_mended_spans_total", "Mends of malformed spans, by mend.", "mend")
         self.receiver_discarded_items = counter(
-            "sidecar_receiver_discarded_items_total", "Requests of logs and metrics that were accepted; nothing of them is passed on.", "transport", "signal"
+            "sidecar_receiver_discarded_items_total",
+            "Requests of logs and metrics that were accepted; nothing of them is passed on.",
+            "transport",
+            "signal",
         )
         self.receiver_request_bytes = counter("sidecar_receiver_request_bytes_total", "Bytes of bodies after decompression.", "transport")
         self.receiver_in_flight_bytes = gauge("sidecar_receiver_in_flight_bytes", "Bytes of requests being read or processed.")
-        self.receiver_request_seconds = histogram("sidecar_receiver_request_seconds", "Time from the first byte of the body to the answer.", SECONDS_SHORT, "transport")
+        self.receiver_request_seconds = histogram(
+            "sidecar_receiver_request_seconds", "Time from the first byte of the body to the answer.", SECONDS_SHORT, "transport"
+        )
 
         self.buffer_rows = gauge("sidecar_buffer_rows", "Rows waiting, by destination.", "destination")
         self.buffer_bytes = gauge("sidecar_buffer_bytes", "Compressed bytes waiting.")
@@ -49,15 +64,49 @@ class Metrics:
         self.forward_delivered_spans = counter("sidecar_forward_delivered_spans_total", "Spans that the destination took.", "destination")
         self.forward_delivered_bytes = counter("sidecar_forward_delivered_bytes_total", "Compressed bytes that the destination took.", "destination")
         self.forward_requests = counter("sidecar_forward_requests_total", "Requests by verdict.", "destination", "verdict")
-        self.forward_request_seconds = histogram("sidecar_forward_request_seconds", "Time from the first byte of a batch to its verdict.", SECONDS_LONG, "destination")
+        self.forward_request_seconds = histogram(
+            "sidecar_forward_request_seconds", "Time from the first byte of a batch to its verdict.", SECONDS_LONG, "destination"
+        )
         self.forward_retries = counter("sidecar_forward_retries_total", "Batches that will be sent again.", "destination")
-        self.forward_ambiguous_spans = counter("sidecar_forward_ambiguous_spans_total", "Spans whose send had no answer; they may arrive twice.", "destination")
+        self.forward_ambiguous_spans = counter(
+            "sidecar_forward_ambiguous_spans_total", "Spans whose send had no answer; they may arrive twice.", "destination"
+        )
         self.forward_buried_spans = counter("sidecar_forward_buried_spans_total", "Spans that became dead letters.", "destination")
         self.forward_in_flight = gauge("sidecar_forward_in_flight_requests", "Requests in flight.", "destination")
         self.forward_breaker = gauge("sidecar_forward_breaker_state", "0 closed, 1 half-open, 2 open.", "destination")
         self.forward_paused = gauge("sidecar_forward_paused", "1 while the destination is paused for this reason.", "destination", "reason")
-        self.forward_delay_seconds = histogram("sidecar_forward_delay_seconds", "Age of the oldest row of a batch when it was delivered.", SECONDS_LONG, "destination")
+        self.forward_delay_seconds = histogram(
+            "sidecar_forward_delay_seconds", "Age of the oldest row of a batch when it was delivered.", SECONDS_LONG, "destination"
+        )
 
         self.build = gauge("sidecar_build_info", "1, with the version as a label.", "version")
         self.start_time = gauge("sidecar_start_time_seconds", "When the process was ready, seconds since 1970.")
         self.config_reloads = counter("sidecar_config_reloads_total", "Reloads on SIGHUP, by outcome.", "outcome")
+
+
+LEDGER_FAMILIES = (
+    ("sidecar_ledger_spans_total", "counter", "state, reason", "The ledger: spans by state and reason since the buffer was created."),
+    ("sidecar_ledger_pending_spans", "gauge", "", "The ledger: spans stored and not yet settled."),
+)
+"""Read from the buffer at each scrape, because the ledger lives there and survives restarts."""
+
+
+class LedgerCollector:
+    """Shows the ledger. ``read`` gives spans by (state, reason) and the pending spans."""
+
+    def __init__(self, read: Callable[[], tuple[Mapping[tuple[str, str], int], int]]) -> None:
+        self._read = read
+
+    def describe(self) -> Iterable[Metric]:
+        """No names ahead of a scrape: they are constant and unique."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """The families of ``LEDGER_FAMILIES``."""
+        totals, pending = self._read()
+        (name, _, labels, text), (pending_name, _, _, pending_text) = LEDGER_FAMILIES
+        counter = CounterMetricFamily(name, text, labels=labels.split(", "))
+        for (state, reason), spans in sorted(totals.items()):
+            counter.add_metric([state, reason], spans)
+        yield counter
+        yield GaugeMetricFamily(pending_name, pending_text, value=pending)
