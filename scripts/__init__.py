@@ -1,0 +1,1 @@
+"""Programs for developers: they generate files that are kept in the repository, or check them."""

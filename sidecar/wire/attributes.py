@@ -1,0 +1,187 @@
+"""Attributes as bytes: one serialized KeyValue each, made, found and read without opening the others.
+
+Owns the encoding of KeyValue and AnyValue. It must not know what any key means.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+from google.protobuf.message import DecodeError
+
+from sidecar.wire.strict_pb2 import AnyValue, KeyValue
+
+Value: TypeAlias = "str | bool | int | float | bytes | list[Value] | dict[str, Value] | None"
+"""What an attribute holds; None is a value that is present but empty."""
+
+# Tags of the encoding: field number << 3 | wire type (0 varint, 1 fixed 64 bits, 2 length-delimited).
+KEY = b"\x0a"
+VALUE = b"\x12"
+_STRING, _BOOL, _INT, _DOUBLE, _ARRAY, _KVLIST, _BYTES = b"\x0a", b"\x10", b"\x18", b"\x21", b"\x2a", b"\x32", b"\x3a"
+_ONE_BYTE = tuple(bytes((number,)) for number in range(128))
+_DOUBLE_LE = struct.Struct("<d")
+_UINT64 = 1 << 64
+INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
+
+
+def varint(number: int) -> bytes:
+    """A non-negative integer as a protobuf varint."""
+    if number < 128:
+        return _ONE_BYTE[number]
+    if number < 1 << 14:
+        return bytes((number & 127 | 128, number >> 7))
+    out = bytearray()
+    while number >= 128:
+        out.append(number & 127 | 128)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def delimited(tag: bytes, payload: bytes) -> bytes:
+    """A length-delimited field: ``tag``, length, payload."""
+    return b"%b%b%b" % (tag, varint(len(payload)), payload)
+
+
+def _pair(key: str, any_value: bytes) -> bytes:
+    return delimited(KEY, key.encode()) + delimited(VALUE, any_value)
+
+
+def encode_string(key: str, value: str) -> bytes:
+    """A KeyValue that holds a string. Both must be encodable as UTF-8 (no lone surrogates)."""
+    return _pair(key, any_string(value.encode()))
+
+
+def encode_int(key: str, value: int) -> bytes:
+    """A KeyValue that holds a 64-bit integer; raises ValueError when it needs more bits."""
+    return _pair(key, any_int(value))
+
+
+def encode_double(key: str, value: float) -> bytes:
+    """A KeyValue that holds a double."""
+    return _pair(key, any_double(value))
+
+
+def encode_bool(key: str, value: bool) -> bytes:
+    """A KeyValue that holds a bool."""
+    return _pair(key, any_bool(value))
+
+
+def encode_string_array(key: str, values: Sequence[str]) -> bytes:
+    """A KeyValue that holds an array of strings."""
+    return _pair(key, any_array([any_string(value.encode()) for value in values]))
+
+
+def any_string(value: bytes) -> bytes:
+    """An AnyValue that holds a string, given as UTF-8."""
+    return delimited(_STRING, value)
+
+
+def any_bool(value: bool) -> bytes:
+    """An AnyValue that holds a bool. Written even when false: a oneof's member has presence."""
+    return _BOOL + _ONE_BYTE[value]
+
+
+def any_int(value: int) -> bytes:
+    """An AnyValue that holds an int64: negative numbers are two's complement in ten bytes."""
+    if not INT64_MIN <= value <= INT64_MAX:
+        raise ValueError("the integer needs more than 64 bits")
+    return _INT + varint(value if value >= 0 else value + _UINT64)
+
+
+def any_double(value: float) -> bytes:
+    """An AnyValue that holds a double."""
+    return _DOUBLE + _DOUBLE_LE.pack(value)
+
+
+def any_bytes(value: bytes) -> bytes:
+    """An AnyValue that holds bytes."""
+    return delimited(_BYTES, value)
+
+
+def any_array(items: Iterable[bytes]) -> bytes:
+    """An AnyValue that holds an array of AnyValues, each given serialized."""
+    return delimited(_ARRAY, b"".join([delimited(b"\x0a", item) for item in items]))
+
+
+def any_kvlist(pairs: Iterable[bytes]) -> bytes:
+    """An AnyValue that holds KeyValues, each given serialized."""
+    return delimited(_KVLIST, b"".join([delimited(b"\x0a", pair) for pair in pairs]))
+
+
+def decode(raw: bytes) -> tuple[str, Value]:
+    """The key and the value of a serialized KeyValue.
+
+    Raises ValueError when ``raw`` is not one, holds invalid UTF-8 or nests deeper than protobuf's
+    limit of 100 messages; none of these is left after ``mend``.
+    """
+    try:
+        pair = KeyValue.FromString(raw)
+    except DecodeError as error:
+        raise ValueError("not a KeyValue of OTLP") from error
+    value = pair.value
+    text = value.string_value  # most values are strings: asking for it first saves a third
+    return pair.key, text or _value(value)
+
+
+def find(attributes: Iterable[bytes], key: bytes) -> Value | None:
+    """The value of the first attribute whose key (UTF-8) is ``key``; None when there is none or it is empty.
+
+    Looks only at entries that begin with their key, as every known encoder writes them. Raises
+    ValueError when that attribute can't be read.
+    """
+    prefix = delimited(KEY, key)
+    for raw in attributes:
+        if raw.startswith(prefix):
+            return decode(raw)[1]
+    return None
+
+
+def _value(value: AnyValue) -> Value:
+    kind = value.WhichOneof("value")
+    if kind is None:
+        return None
+    if kind == "array_value":
+        return [_value(item) for item in value.array_value.values]
+    if kind == "kvlist_value":
+        return {pair.key: _value(pair.value) for pair in value.kvlist_value.values}
+    scalar: str | bool | int | float | bytes = getattr(value, kind)
+    return scalar
+
+
+class AttributeMemo:
+    """Remembers the key and value of short attributes, because most of them repeat endlessly.
+
+    Two generations of ``entries / 2`` each: when the young one is full it becomes the old one, and
+    what was not used since is dropped. Bound: 4096 entries x (128 raw + about 430 bytes of Python
+    objects) = 2.2 MiB. Only short entries and only plain values: keys and values are chosen by
+    users, and a list handed out twice could be changed by one of its readers.
+    """
+
+    def __init__(self, entries: int = 4096, max_raw_bytes: int = 128) -> None:
+        self._half = max(1, entries // 2)
+        self._max_raw_bytes = max_raw_bytes
+        self._young: dict[bytes, tuple[str, Value]] = {}
+        self._old: dict[bytes, tuple[str, Value]] = {}
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def decode(self, raw: bytes) -> tuple[str, Value]:
+        """As the function ``decode``, from memory where possible."""
+        known = self._young.get(raw)
+        if known is not None:
+            return known
+        if len(raw) > self._max_raw_bytes:
+            return decode(raw)
+        known = self._old.pop(raw, None) or decode(raw)
+        if not isinstance(known[1], list | dict):
+            self._remember(raw, known)
+        return known
+
+    def _remember(self, raw: bytes, known: tuple[str, Value]) -> None:
+        if len(self._young) >= self._half:
+            self._old, self._young = self._young, {}
+        self._young[raw] = known

@@ -1,0 +1,139 @@
+"""Attributes as bytes, held against the official KeyValue."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+
+from sidecar.wire import attributes
+from sidecar.wire.attributes import AttributeMemo, decode, find
+from tests import spans
+from tests.spans import Value
+from tests.wire.strategies import texts, values
+
+
+def official(key: str, value: Value) -> bytes:
+    return KeyValue(key=key, value=spans.any_value(value)).SerializeToString()
+
+
+@given(texts, st.text(max_size=300))
+@settings(max_examples=50, deadline=None)
+def test_a_string_is_encoded_as_by_the_official_class(key: str, value: str) -> None:
+    assert KeyValue.FromString(attributes.encode_string(key, value)) == KeyValue.FromString(official(key, value))
+
+
+@given(texts, st.integers(-(2**63), 2**63 - 1))
+@settings(max_examples=50, deadline=None)
+def test_an_integer_is_encoded_as_by_the_official_class(key: str, value: int) -> None:
+    assert KeyValue.FromString(attributes.encode_int(key, value)) == KeyValue.FromString(official(key, value))
+
+
+@pytest.mark.parametrize("value", [2**63, -(2**63) - 1])
+def test_an_integer_of_more_than_64_bits_is_refused(value: int) -> None:
+    with pytest.raises(ValueError, match="64 bits"):
+        attributes.encode_int("tokens", value)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, 1.5, math.inf, -math.inf])
+def test_a_double_is_encoded_as_by_the_official_class(value: float) -> None:
+    assert attributes.encode_double("cost", value) == official("cost", value)
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_a_bool_keeps_its_presence_even_when_false(value: bool) -> None:
+    assert attributes.encode_bool("stream", value) == official("stream", value)
+
+
+@given(st.lists(texts, max_size=4))
+@settings(max_examples=30, deadline=None)
+def test_an_array_of_strings_is_encoded_as_by_the_official_class(items: list[str]) -> None:
+    assert KeyValue.FromString(attributes.encode_string_array("tags", items)) == KeyValue.FromString(official("tags", items))
+
+
+@given(texts, values)
+@settings(max_examples=100, deadline=None)
+def test_every_value_is_read_back_as_it_was_written(key: str, value: Value) -> None:
+    assert decode(official(key, value)) == (key, value)
+
+
+def test_a_bool_is_read_as_a_bool_and_not_as_an_integer() -> None:
+    assert decode(official("stream", value=True))[1] is True
+
+
+@pytest.mark.parametrize("raw", [b"\xff", b"\x0a\x05ab", b"\x0a\x01\xff\x12\x00"], ids=["tag", "length", "utf8"])
+def test_bytes_that_are_no_attribute_raise_value_error(raw: bytes) -> None:
+    with pytest.raises(ValueError, match="KeyValue"):
+        decode(raw)
+
+
+def test_find_returns_the_first_attribute_of_that_key() -> None:
+    entries = [official("a", 1), official("agent", "planner"), official("agent", "other")]
+    assert find(entries, b"agent") == "planner"
+
+
+def test_find_does_not_take_a_longer_key_for_a_match() -> None:
+    assert find([official("agent.name", "planner")], b"agent") is None
+
+
+def test_find_does_not_open_other_attributes() -> None:
+    assert find([b"\xff\xff", official("agent", "planner")], b"agent") == "planner"
+
+
+@given(st.integers(0, 2**64 - 1))
+@settings(max_examples=50, deadline=None)
+def test_a_varint_takes_seven_bits_a_byte(number: int) -> None:
+    encoded = attributes.varint(number)
+    assert sum((byte & 127) << (7 * index) for index, byte in enumerate(encoded)) == number
+    assert len(encoded) == max(1, -(-number.bit_length() // 7))
+
+
+def test_the_memo_answers_as_decode_does() -> None:
+    memo = AttributeMemo()
+    raws = [official("a", 1), official("b", "two"), official("a", 1), official("c", ["x"]), official("d", "long" * 100)]
+    assert [memo.decode(raw) for raw in raws] == [decode(raw) for raw in raws]
+
+
+def test_the_memo_gives_the_same_objects_for_a_repeated_attribute() -> None:
+    memo = AttributeMemo()
+    assert memo.decode(official("a", "b")) is memo.decode(official("a", "b"))
+
+
+def test_the_memo_never_hands_out_a_list_twice() -> None:
+    memo = AttributeMemo()
+    raw = official("tags", ["a"])
+    assert memo.decode(raw)[1] is not memo.decode(raw)[1]
+
+
+def test_the_memo_keeps_only_short_entries() -> None:
+    memo = AttributeMemo(max_raw_bytes=16)
+    memo.decode(official("key", "x" * 17))
+    assert len(memo) == 0
+
+
+def test_the_memo_never_holds_more_than_its_entries() -> None:
+    memo = AttributeMemo(entries=8)
+    sizes = []
+    for number in range(100):
+        memo.decode(official("n", number))
+        sizes.append(len(memo))
+    assert max(sizes) == 8
+
+
+def test_the_memo_keeps_what_is_used_and_drops_what_is_not() -> None:
+    memo = AttributeMemo(entries=8)
+    used = official("used", 1)
+    first, idle = memo.decode(used), memo.decode(official("idle", 1))
+    for number in range(100):
+        memo.decode(official("n", number))
+        memo.decode(used)
+    assert memo.decode(used) is first
+    assert memo.decode(official("idle", 1)) is not idle
+
+
+def test_the_memo_passes_on_the_error_of_a_malformed_attribute() -> None:
+    with pytest.raises(ValueError, match="KeyValue"):
+        AttributeMemo().decode(b"\xff")
