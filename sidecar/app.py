@@ -8,14 +8,14 @@ port, opened first, closes last.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import random
 import secrets
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import uvloop
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -23,20 +23,208 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from sidecar import __version__
 from sidecar.buffer.buffer import Buffer, open_buffer
 from sidecar.buffer.control import serve_control
-from sidecar.buffer.runner import AioSqliteRunner, Runner
-from sidecar.clock import SystemClock
-from sidecar.config import Config, Endpoint
+from sidecar.buffer.runner import RunnerFactory
+from sidecar.clock import Clock, SystemClock
+from sidecar.config import Config, Endpoint, GrpcReceiver, HttpReceiver
 from sidecar.enrich.stage import enrich
-from sidecar.errors import SidecarError
-from sidecar.forward.forwarder import Forwarder, own_address_check, run_forwarder
+from sidecar.errors import ConfigError, SidecarError
+from sidecar.forward.addresses import own_address_check
+from sidecar.forward.forwarder import Forwarder, run_forwarder
 from sidecar.forward.router import Router
-from sidecar.loader import Loaded
+from sidecar.loader import Loaded, to_yaml
 from sidecar.mask.stage import mask
 from sidecar.observe.admin import open_admin
 from sidecar.observe.health import Health, Phase
 from sidecar.observe.logs import configure, error_text
 from sidecar.observe.metrics import Metrics
 from sidecar.receive.auth import Guard
+from sidecar.receive.budget import InFlight
 from sidecar.receive.http import run_http
 from sidecar.receive.intake import Intake
+from sidecar.trace.live import LiveTraces
 from sidecar.wire.batch import require_upb
+
+MIB = 1024 * 1024
+SWITCH_INTERVAL_S = 0.0005
+"""How long one thread may keep the interpreter while another waits: at the default of 5 ms each of a commit's few
+calls on SQLite's thread would wait that long behind a busy loop."""
+LIVE_TRACES_BYTES = 16 * MIB
+"""About 40,000 traces of 400 bytes."""
+
+log = logging.getLogger("sidecar")
+
+
+def serve(loaded: Loaded, runner: RunnerFactory | None = None) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit code. ``runner`` is where SQLite runs; None: the buffer's own choice."""
+    configure(loaded.config.logging, sys.stderr)
+    for warning in loaded.warnings:
+        log.warning(warning)
+    try:
+        require_upb()
+        uvloop.run(run(loaded.config, runner))
+    except ConfigError as error:
+        log.error("the configuration is wrong", extra={"problems": error.problems})  # noqa: TRY400  (an operator's mistake needs no stack)
+        return 2
+    except SidecarError as error:
+        log.error("could not run", extra={"error": str(error)})  # noqa: TRY400  (as above)
+        return 1
+    except BaseExceptionGroup as group:
+        known, unknown = group.split(SidecarError)
+        for each in leaves(known):
+            log.error("stopped", extra={"error": error_text(each)})  # noqa: TRY400  (as above)
+        for each in leaves(unknown):
+            log.critical("stopped by a defect; everything acknowledged is on disk", exc_info=each)
+        return 1
+    return 0
+
+
+def leaves(error: BaseException | None) -> Iterator[BaseException]:
+    """The exceptions inside nested groups: a group's own text and stack say nothing."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from leaves(each)
+    elif error is not None:
+        yield error
+
+
+async def run(config: Config, runner: RunnerFactory | None) -> None:
+    """The program between its first and its last line."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    clock, metrics, health = SystemClock(), new_metrics(), Health()
+    instance_id = secrets.token_hex(8)
+    router = Router(config.destinations, config.routes)
+    guards = new_guards(config)
+    shutdown = Shutdown(clock, config.shutdown.grace_s)
+    await own_address_check(config.destinations, listeners(config))
+    async with (
+        open_admin(config.admin, metrics, health) as admin,
+        open_buffer(config.buffer, clock, metrics, log.getChild("buffer"), runner=runner) as buffer,
+        serve_control(buffer, log.getChild("control")),
+        run_forwarder(config, buffer, clock, metrics, random.SystemRandom(), log.getChild("forward"), instance_id, shutdown.deadline) as forwarder,
+        run_receivers(config, new_intake(config, buffer, router, clock, metrics), guards, metrics, instance_id) as addresses,
+    ):
+        health.add_check(lambda: refusal(buffer))
+        stop = watch_signals(lambda: reload(forwarder, guards, metrics))
+        metrics.start_time.set(clock.wall_ms() / 1000)
+        health.phase = Phase.READY
+        log.info("ready", extra={"version": __version__, "config": digest(config), "admin": str(admin or ""), **addresses})
+        await stop.wait()
+        shutdown.begin()
+        health.phase = Phase.DRAINING
+        log.info("draining", extra={"grace_s": config.shutdown.grace_s, "pending_spans": buffer.pending_spans})
+    log.info("stopped", extra={"ledger": shown(buffer), "pending_spans": buffer.pending_spans})
+
+
+class Shutdown:
+    """When the grace period ends: it begins with the signal, not when the receivers have closed."""
+
+    def __init__(self, clock: Clock, grace_s: float) -> None:
+        self._clock = clock
+        self._grace_s = grace_s
+        self._until_s: float | None = None
+
+    def begin(self) -> None:
+        """The signal has come."""
+        self._until_s = self._clock.monotonic() + self._grace_s
+
+    def deadline(self) -> float:
+        """Seconds of the monotonic clock."""
+        return self._until_s if self._until_s is not None else self._clock.monotonic() + self._grace_s
+
+
+def new_metrics() -> Metrics:
+    """Every metric of the process, on a registry of its own."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    metrics = Metrics(registry)
+    metrics.build.labels(__version__).set(1)
+    return metrics
+
+
+def new_guards(config: Config) -> Mapping[str, Guard]:
+    """Who may send, by receiver; a disabled receiver's credentials are not read."""
+    receivers: dict[str, HttpReceiver | GrpcReceiver] = {"http": config.receivers.http, "grpc": config.receivers.grpc}
+    return {name: Guard(each.auth, f"receivers.{name}.auth") for name, each in receivers.items() if each.enabled}
+
+
+def new_intake(config: Config, buffer: Buffer, router: Router, clock: Clock, metrics: Metrics) -> Intake:
+    """The one receive path, with its stages in order."""
+    return Intake(
+        buffer,
+        router,
+        (enrich, mask),
+        LiveTraces(LIVE_TRACES_BYTES),
+        clock,
+        metrics,
+        log.getChild("receive"),
+        settle_s=config.enrichment.settle_s,
+        discard=config.receivers.discard,
+    )
+
+
+@asynccontextmanager
+async def run_receivers(
+    config: Config, intake: Intake, guards: Mapping[str, Guard], metrics: Metrics, instance_id: str
+) -> AsyncIterator[Mapping[str, str]]:
+    """Every enabled receiver over one bytes budget; yields where each listens."""
+    budget = InFlight(int(config.receivers.in_flight_mib * MIB))
+    metrics.receiver_in_flight_bytes.set_function(lambda: budget.bytes)
+    addresses: dict[str, str] = {}
+    async with AsyncExitStack() as stack:
+        if config.receivers.http.enabled:
+            http = run_http(config.receivers.http, intake, guards["http"], budget, log.getChild("http"), instance_id=instance_id)
+            addresses["http"] = str(await stack.enter_async_context(http))
+        if config.receivers.grpc.enabled:
+            from sidecar.receive.grpc import run_grpc  # noqa: PLC0415  (grpcio costs 15 MiB, paid only when it is used)
+
+            grpc = run_grpc(config.receivers.grpc, intake, guards["grpc"], budget, log.getChild("grpc"), instance_id=instance_id)
+            addresses["grpc"] = str(await stack.enter_async_context(grpc))
+        yield addresses
+
+
+def watch_signals(on_reload: Callable[[], None]) -> asyncio.Event:
+    """SIGTERM and SIGINT set the event that is returned; SIGHUP calls ``on_reload``."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, on_reload)
+    return stop
+
+
+def reload(forwarder: Forwarder, guards: Mapping[str, Guard], metrics: Metrics) -> None:
+    """What SIGHUP does: tokens and keys are read from their files again, paused destinations are probed at once."""
+    failures = []
+    for read in (*(guard.reload for guard in guards.values()), forwarder.reload_keys):
+        try:
+            read()
+        except SidecarError as error:
+            failures.append(str(error))
+    metrics.config_reloads.labels("failed" if failures else "ok").inc()
+    if failures:
+        log.error("reload failed, what could not be read stays as it was", extra={"errors": failures})
+    else:
+        log.info("reloaded keys and tokens; other settings need a restart")
+
+
+def listeners(config: Config) -> Sequence[Endpoint]:
+    """Where this process will accept spans."""
+    return [each.endpoint for each in (config.receivers.http, config.receivers.grpc) if each.enabled]
+
+
+def refusal(buffer: Buffer) -> str | None:
+    """Why new spans would be refused right now, for /readyz."""
+    if buffer.disk_full:
+        return "the disk is full"
+    return "the buffer is full" if buffer.pending_bytes >= buffer.limit_bytes else None
+
+
+def digest(config: Config) -> str:
+    """Eight hex digits that tell one configuration from another; secrets don't enter."""
+    return hashlib.blake2b(to_yaml(config).encode(), digest_size=4).hexdigest()
+
+
+def shown(buffer: Buffer) -> dict[str, int]:
+    """The ledger for the last log line: ``{"received": 7, "rejected/duplicate": 2, ...}``."""
+    return {f"{state}/{reason}" if reason else state: spans for (state, reason), spans in sorted(buffer.ledger.totals.items()) if spans}

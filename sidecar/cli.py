@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import NoReturn, ParamSpec
@@ -14,9 +15,11 @@ from typing import NoReturn, ParamSpec
 import click
 
 from sidecar import __version__
-from sidecar.config import Config
+from sidecar.clock import SystemClock
+from sidecar.config import Logging
 from sidecar.errors import ConfigError, SidecarError
 from sidecar.loader import Loaded, load, to_yaml
+from sidecar.observe.logs import configure
 
 P = ParamSpec("P")
 
@@ -132,14 +135,18 @@ def buffer() -> None:
     """Look into the buffer and mend it; works beside the running sidecar and without it."""
 
 
-def _stream(config: Config, command: str, arguments: Mapping[str, object]) -> None:
+def _stream(loaded: Loaded, command: str, **options: object) -> None:
     from sidecar.buffer.tools import run_command  # noqa: PLC0415  (SQLite and asyncio)
 
-    async def print_all(answers: AsyncIterator[dict[str, object]]) -> None:
-        async for answer in answers:
+    async def print_all() -> None:
+        async for answer in run_command(loaded.config.buffer, command, SystemClock(), logging.getLogger("sidecar.buffer"), **options):
             click.echo(json.dumps(answer, ensure_ascii=False))
 
-    asyncio.run(print_all(run_command(config.buffer, command, arguments)))
+    configure(Logging(level="warning", format="text"), sys.stderr)
+    try:
+        asyncio.run(print_all())
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 @buffer.command()
@@ -147,7 +154,7 @@ def _stream(config: Config, command: str, arguments: Mapping[str, object]) -> No
 @fails_plainly
 def inspect(files: tuple[Path, ...], sets: tuple[str, ...]) -> None:
     """Print rows, bytes, ages, dead letters and the ledger as JSON."""
-    _stream(_load(files, sets).config, "inspect", {})
+    _stream(_load(files, sets), "inspect")
 
 
 KIND = click.Choice(["pending", "dead", "delivered"])
@@ -164,7 +171,7 @@ KIND = click.Choice(["pending", "dead", "delivered"])
 @fails_plainly
 def export(files: tuple[Path, ...], sets: tuple[str, ...], kind: str, destination: str | None, trace_id: str | None, limit: int | None) -> None:
     """Print rows as JSON lines, each with its spans as OTLP/JSON. Nothing is changed."""
-    _stream(_load(files, sets).config, "export", {"kind": kind, "destination": destination, "trace_id": trace_id, "limit": limit})
+    _stream(_load(files, sets), "export", kind=kind, destination=destination, trace_id=trace_id, limit=limit)
 
 
 @buffer.command()
@@ -176,7 +183,7 @@ def replay(files: tuple[Path, ...], sets: tuple[str, ...], everything: bool, ids
     """Put dead letters (IDS as `export --dead` shows them, or --all) back into the queue."""
     if everything == bool(ids):
         raise click.UsageError("name dead letters by id, or say --all")
-    _stream(_load(files, sets).config, "replay", {"ids": None if everything else list(ids)})
+    _stream(_load(files, sets), "replay", ids=None if everything else list(ids))
 
 
 @buffer.command()
@@ -189,15 +196,12 @@ def purge(files: tuple[Path, ...], sets: tuple[str, ...], kind: str, destination
     """Delete rows for good, counted `purged`."""
     if not yes:
         click.confirm(f"Delete every {kind} row{f' of {destination}' if destination else ''} for good?", abort=True)
-    _stream(_load(files, sets).config, "purge", {"kind": kind, "destination": destination})
+    _stream(_load(files, sets), "purge", kind=kind, destination=destination)
 
 
 @buffer.command()
 @configured
-@click.option(
-    "--from", "source", type=click.Path(path_type=Path, exists=True, dir_okay=False), default=None, help="A file that was set aside as damaged."
-)
 @fails_plainly
-def repair(files: tuple[Path, ...], sets: tuple[str, ...], source: Path | None) -> None:
-    """Save what can be read of a damaged buffer file; the sidecar must be stopped."""
-    _stream(_load(files, sets).config, "repair", {"source": str(source) if source else None})
+def repair(files: tuple[Path, ...], sets: tuple[str, ...]) -> None:
+    """Take what can be read of a damaged buffer, or of files set aside, into a sound one; the sidecar must be stopped."""
+    _stream(_load(files, sets), "repair")

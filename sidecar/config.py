@@ -71,7 +71,7 @@ class Base(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One section of the configuration; the text under a field is its documentation."""
 
 
-class Tls(Base):
+class Tls(Base, frozen=True, kw_only=True):
     cert_file: str
     """PEM certificate chain of the listener."""
     key_file: str
@@ -80,14 +80,14 @@ class Tls(Base):
     """With a CA here, clients must show a certificate that it signed (mTLS)."""
 
 
-class BasicAuth(Base):
+class BasicAuth(Base, frozen=True, kw_only=True):
     username: str
     """User name of HTTP basic authentication."""
     password: Secret
     """Its password."""
 
 
-class Auth(Base):
+class Auth(Base, frozen=True, kw_only=True):
     """Credentials that clients must send; with several configured, any one opens."""
 
     bearer_token: Secret = Secret("")
@@ -98,7 +98,7 @@ class Auth(Base):
     """Accept HTTP basic authentication."""
 
 
-class HttpReceiver(Base):
+class HttpReceiver(Base, frozen=True, kw_only=True):
     enabled: bool = True
     """Listen for OTLP over HTTP."""
     endpoint: Endpoint = Endpoint("127.0.0.1", 4318)
@@ -115,7 +115,7 @@ class HttpReceiver(Base):
     """Ask for credentials."""
 
 
-class GrpcReceiver(Base):
+class GrpcReceiver(Base, frozen=True, kw_only=True):
     enabled: bool = True
     """Listen for OTLP over gRPC; costs about 15 MiB of memory."""
     endpoint: Endpoint = Endpoint("127.0.0.1", 4317)
@@ -128,7 +128,7 @@ class GrpcReceiver(Base):
     """Ask for credentials."""
 
 
-class Receivers(Base):
+class Receivers(Base, frozen=True, kw_only=True):
     http: HttpReceiver = HttpReceiver()
     """OTLP/HTTP."""
     grpc: GrpcReceiver = GrpcReceiver()
@@ -139,26 +139,26 @@ class Receivers(Base):
     """Accept and discard every span, counted `filtered` (what `LANGFUSE_TRACING_ENABLED=false` asks for)."""
 
 
-class Admin(Base):
+class Admin(Base, frozen=True, kw_only=True):
     enabled: bool = True
     """Serve /metrics, /livez and /readyz."""
     endpoint: Endpoint = Endpoint("127.0.0.1", 9464)
     """Address of the admin listener."""
 
 
-class Enrichment(Base):
+class Enrichment(Base, frozen=True, kw_only=True):
     enabled: bool = False
     """Not part of this version: the stage is in place and passes every batch on as it is."""
     settle_s: NotNegative = 0
     """How long a row may wait for its trace's context before it is sealed; 0 seals at once."""
 
 
-class Masking(Base):
+class Masking(Base, frozen=True, kw_only=True):
     enabled: bool = False
     """Not part of this version: the stage is in place and passes every batch on as it is."""
 
 
-class BufferSettings(Base):
+class BufferSettings(Base, frozen=True, kw_only=True):
     path: str = "./data/buffer.db"
     """SQLite file, or `:memory:` (nothing survives the process then)."""
     max_mib: Positive = 1024
@@ -177,14 +177,14 @@ class BufferSettings(Base):
     """Bound of the dead letters; the oldest give way."""
 
 
-class Retry(Base):
+class Retry(Base, frozen=True, kw_only=True):
     initial_s: Positive = 1
     """First delay; it doubles with each attempt, with full jitter."""
     max_s: Positive = 60
     """Longest delay."""
 
 
-class Forward(Base):
+class Forward(Base, frozen=True, kw_only=True):
     linger_ms: NotNegative = 1000
     """How long a batch waits to fill."""
     concurrency: Annotated[int, Meta(ge=1, le=64)] = 4
@@ -203,19 +203,19 @@ class Forward(Base):
     """Delays between attempts. There is no limit but the buffer's age."""
 
 
-class Shutdown(Base):
+class Shutdown(Base, frozen=True, kw_only=True):
     grace_s: NotNegative = 25
     """Time to deliver what is left after SIGTERM; the rest stays on disk."""
 
 
-class Logging(Base):
+class Logging(Base, frozen=True, kw_only=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level that is written."""
     format: Literal["json", "text"] = "json"
     """`json`: one object a line, on standard error."""
 
 
-class Destination(Base):
+class Destination(Base, frozen=True, kw_only=True):
     name: Name = "default"
     """Name in routes, metrics and commands: lower case letters, digits, `-` and `_`."""
     type: Literal["langfuse", "local"] = "langfuse"
@@ -234,14 +234,14 @@ class Destination(Base):
     """For `local`: how many delivered spans are kept."""
 
 
-class Route(Base):
+class Route(Base, frozen=True, kw_only=True):
     match: dict[str, str]
     """All must match, as globs: `agent`, `public_key`, `service` or `resource.<attribute>`."""
     to: str
     """Name of a destination."""
 
 
-class Config(Base):
+class Config(Base, frozen=True, kw_only=True):
     """The whole configuration."""
 
     receivers: Receivers = Receivers()

@@ -148,7 +148,7 @@ def _delivered(running: Running, expected: int) -> list[Shown]:
         answer = subprocess.run(command, capture_output=True, text=True, env=_bare_environment(), check=False)  # noqa: S603  (our own program)
         if answer.returncode != 0:
             raise StartError(f"the demo can't read what was delivered: {answer.stderr.strip()}")
-        spans = [span for line in answer.stdout.splitlines() for span in _spans(json.loads(line)["spans"])]
+        spans = [span for line in answer.stdout.splitlines() for span in _spans(json.loads(line)["otlp"])]
         if len(spans) >= expected or time.monotonic() > deadline:
             return sorted(spans, key=lambda span: span.started_ns)
         time.sleep(POLL_S)

@@ -11,6 +11,7 @@
     |   |- RequestTimeout                408 DEADLINE_EXCEEDED    the client was too slow with its body
     |   |- TooLarge                      413 RESOURCE_EXHAUSTED   before or after decompression
     |   |- Unsupported                   415 INVALID_ARGUMENT     content type or encoding
+    |   |- Unexpected                    500 INTERNAL             our own defect, on this very request
     |   |- NotServed                     501 UNIMPLEMENTED        a Langfuse API that the sidecar doesn't serve
     |   |- ForwardingLoop                508 FAILED_PRECONDITION  our own request came back
     |   `- Overloaded(retry_after_s)     503 UNAVAILABLE          try again later; nothing was kept
@@ -104,6 +105,12 @@ class Unsupported(IntakeError):
     """A content type or content encoding that the receiver doesn't speak."""
 
     reason, http_status, grpc_code = "unsupported", 415, 3
+
+
+class Unexpected(IntakeError):
+    """Our own failure on this very request. Not retryable (OTLP 1.11), because the same body would fail again."""
+
+    reason, http_status, grpc_code = "unexpected", 500, 13
 
 
 class NotServed(IntakeError):

@@ -191,7 +191,7 @@ def _build(kind: object, value: object, path: str, problems: list[str]) -> objec
     if isinstance(kind, type) and issubclass(kind, Base):
         return _build_section(kind, value, path, problems)
     try:
-        return msgspec.convert(value, kind, strict=False, dec_hook=_decode)  # type: ignore[call-overload]  # kind is a runtime type
+        return msgspec.convert(value, kind, strict=False, dec_hook=_decode)
     except (msgspec.ValidationError, ValueError) as error:
         problems.append(f"{path}: {_clean(str(error))}")
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class NewRow:
     spans: int
     raw_bytes: int
     """Size of the OTLP request before compression."""
-    body: bytes
+    body: bytes = field(repr=False)
     """One gzip member."""
     received_ms: int
     """Wall clock, milliseconds."""
@@ -42,7 +42,7 @@ class Row:
     trace_id: bytes
     spans: int
     raw_bytes: int
-    body: bytes
+    body: bytes = field(repr=False)
     received_ms: int
     ambiguous: bool = False
     """An earlier send of this row had no answer: it may have arrived."""

@@ -1,0 +1,1 @@
+"""Benchmarks that anybody can run: CPU time and memory of the real program, as ratios where machines are noisy."""

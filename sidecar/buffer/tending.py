@@ -1,0 +1,135 @@
+"""The buffer's background tasks: sealing, expiry and the ledger's checkpoint.
+
+Everything goes through the worker; when nothing happens these tasks wake every ten seconds and do nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from sidecar.buffer import upkeep
+from sidecar.buffer.opening import Opened
+from sidecar.buffer.records import SettlingRow
+from sidecar.buffer.worker import Worker
+from sidecar.clock import Clock
+from sidecar.errors import BufferBroken, BufferError, BufferFull  # noqa: A004  (the tree's name is the field's)
+from sidecar.wire.rows import NewRow, Row
+
+Seal = Callable[[NewRow], NewRow | None]
+"""What a settling row becomes when it is sealed; None: it stays as it is."""
+
+CHECKPOINT_S = 10.0
+"""The ledger's checkpoint is at most this old when the file gets damaged."""
+EXPIRY_S = 30.0
+SEAL_TICK_S = 0.25
+"""Rows are sealed at most this late. Ticks only while rows settle."""
+SEAL_ROWS = 32
+"""Rows of one step: 32 rewrites of 60 us keep the loop busy for about 2 ms."""
+
+
+class Tending:
+    """Background work on one open buffer."""
+
+    def __init__(self, file: Opened, worker: Worker, clock: Clock, log: logging.Logger, seal: Seal | None, *, max_age_ms: int) -> None:
+        self._file = file
+        self._core = file.core
+        self._worker = worker
+        self._clock = clock
+        self._log = log
+        self._seal = seal
+        self._max_age_ms = max_age_ms
+        self._written: dict[tuple[str, str], int] = {}
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._sealing(), name="buffer sealing")
+            tasks.create_task(self._every(CHECKPOINT_S, self.save_ledger), name="buffer ledger checkpoint")
+            tasks.create_task(self._every(EXPIRY_S, self.tidy), name="buffer expiry")
+
+    async def save_ledger(self) -> None:
+        """Write the ledger's checkpoint if it changed."""
+        if self._core.ledger.totals == self._written:
+            return
+        totals = dict(self._core.ledger.totals)
+        await self._worker.submit(lambda: self._worker.run_waiting(self._file.write_checkpoint))
+        self._written = totals
+
+    async def tidy(self) -> None:
+        """Give up rows that are too old, and look at the disk."""
+        await self._worker.submit(lambda: self._worker.run_waiting(self._core.watch_disk))
+        expired = 0
+        while gone := await self._worker.submit(self._expire):
+            expired += gone
+        if expired:
+            self._log.warning("spans older than buffer.max_age_h were given up", extra={"spans": expired})
+
+    async def _expire(self) -> int:
+        before_ms = self._clock.wall_ms() - self._max_age_ms
+        gone = await self._worker.run_waiting(upkeep.expire, self._core, before_ms, self._worker.lanes.leased_ids())
+        self._worker.lanes.gone(gone)
+        return sum(row.spans for row in gone)
+
+    async def seal_due(self) -> int:
+        """Seal every row that is due; returns how many."""
+        count = 0
+        while rows := await self._worker.submit(self._due):
+            count += len(rows)
+            await self._worker.submit(partial(self._seal_rows, [(row, self._sealed(row)) for row in rows]))
+        return count
+
+    async def _due(self) -> list[SettlingRow]:
+        now_ms = self._clock.wall_ms()
+        rows = await self._worker.run(upkeep.due_to_seal, self._core, now_ms, SEAL_ROWS)
+        if not rows:
+            self._worker.next_seal_ms = await self._worker.run(upkeep.next_seal_ms, self._core)
+            if self._worker.next_seal_ms is None:
+                self._worker.settling_came.clear()
+        return rows
+
+    def _sealed(self, due: SettlingRow) -> NewRow | None:
+        if self._seal is None:
+            return None
+        try:
+            row = self._seal(due.row)
+        except Exception:  # noqa: BLE001  (a row is never lost or held back because it could not be improved)
+            self._log.exception("a row could not be completed with its trace's context; it is sent as it is")
+            return None
+        if row is not None and (row.spans, row.destination) != (due.row.spans, due.row.destination):
+            self._log.error("a sealed row would have lost spans or its destination; it is sent as it is")
+            return None
+        return row
+
+    async def _seal_rows(self, rows: list[tuple[SettlingRow, NewRow | None]]) -> list[Row]:
+        sealed = await self._worker.run(upkeep.seal, self._core, rows)
+        self._worker.lanes.sealed(sealed)
+        return sealed
+
+    async def _sealing(self) -> None:
+        worker = self._worker
+        worker.next_seal_ms = await worker.submit(lambda: worker.run(upkeep.next_seal_ms, self._core))
+        if worker.next_seal_ms is not None:
+            worker.settling_came.set()
+        while True:
+            await worker.settling_came.wait()
+            if worker.next_seal_ms is not None and worker.next_seal_ms <= self._clock.wall_ms():
+                await self._guarded(self.seal_due)
+            if worker.settling_came.is_set():
+                await self._clock.sleep(SEAL_TICK_S)
+
+    async def _every(self, seconds: float, task: Callable[[], Awaitable[object]]) -> None:
+        while True:
+            await self._clock.sleep(seconds)
+            await self._guarded(task)
+
+    async def _guarded(self, task: Callable[[], Awaitable[object]]) -> None:
+        """A full disk or a refused statement ends this round, not the task; damage ends the buffer."""
+        try:
+            await task()
+        except BufferBroken:
+            raise
+        except (BufferFull, BufferError, OSError) as error:
+            self._log.warning("the buffer's upkeep was put off", extra={"reason": str(error)})

@@ -1,0 +1,254 @@
+"""The one receive path for every protocol: from the bytes of a body to the commit that acknowledges them.
+
+    decode -> mend -> [discard] -> stages (enrich, mask) -> rows -> commit -> answer
+
+Owns the order of these steps, the repeats and the accounting of a request. It must not know HTTP or gRPC, and
+nothing that it logs or raises holds payload values.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+from sidecar.buffer.leases import Append
+from sidecar.clock import Clock
+from sidecar.errors import IntakeError, Overloaded, Unexpected
+from sidecar.observe.logs import error_text, stack
+from sidecar.observe.metrics import Metrics
+from sidecar.receive.meter import Meter, Signal, Transport
+from sidecar.receive.pieces import PIECE_BYTES, split_request
+from sidecar.receive.repeats import Repeats, fingerprint
+from sidecar.trace.live import LiveTraces
+from sidecar.wire.batch import MAX_PROBLEMS, SpanBatch, decode_protobuf
+from sidecar.wire.encoding import Encoding
+from sidecar.wire.mend import mend
+from sidecar.wire.otlp_json import decode_json
+from sidecar.wire.rows import NewRow
+from sidecar.wire.shallow_pb2 import ResourceSpans
+from sidecar.wire.split import row_of, slices
+
+DUPLICATE = "duplicate"
+"""Reason of the spans of a repeated body: they are kept already."""
+JSON_INLINE_BYTES = 256 * 1024
+"""Larger JSON is decoded on a thread: 25 ms a MiB would hold up the loop."""
+REPORT_EVERY_S = 60.0
+"""The same unexpected error is logged once in this time, and counted always."""
+BUFFER_RETRY_S = 5.0
+"""What a client is told to wait when the buffer itself failed."""
+
+Stage = Callable[[SpanBatch], SpanBatch]
+"""One step on a batch. It may change the batch and reject spans (``SpanBatch.reject``); a span that vanishes otherwise is an error."""
+
+
+class Appender(Protocol):
+    """The buffer, as the intake sees it."""
+
+    async def append(self, append: Append) -> None:
+        """Return after the commit; raises BufferFull."""
+
+
+class Route(Protocol):
+    """Where spans go."""
+
+    def destination_of(self, public_key: str | None) -> str | Callable[[ResourceSpans], str]:
+        """The destination of each resource of a request that names this public key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """One request of spans: its body after decompression."""
+
+    body: bytes
+    encoding: Encoding
+    transport: Transport
+    public_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What the client is told: spans rejected one by one, and why (``partial_success``)."""
+
+    rejected: int = 0
+    message: str = ""
+
+
+@dataclass(slots=True)
+class Tally:
+    """The account of one request while it is processed."""
+
+    received: int = 0
+    filtered: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    mends: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+    rows: list[NewRow] = field(default_factory=list)
+
+    def add(self, batch: SpanBatch) -> None:
+        """Count what mending and the stages did to a batch."""
+        self.received += batch.span_count
+        if batch.rejected:
+            self.rejected.update(batch.rejected)
+            self.problems = [*self.problems, *batch.problems][:MAX_PROBLEMS]
+        if batch.mends:
+            self.mends.update(batch.mends)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is remembered of a committed request: its spans and its answer."""
+
+    spans: int
+    accepted: Accepted
+
+
+NOTHING_REJECTED = Accepted()
+
+
+class Intake:
+    """Takes the bodies of all transports. ``stages`` run in their order; the last one is masking."""
+
+    def __init__(
+        self,
+        buffer: Appender,
+        route: Route,
+        stages: tuple[Stage, ...],
+        live: LiveTraces,
+        clock: Clock,
+        metrics: Metrics,
+        log: logging.Logger,
+        *,
+        settle_s: float = 0,
+        discard: bool = False,
+    ) -> None:
+        self._buffer = buffer
+        self._route = route
+        self._stages = stages
+        self._live = live
+        self._clock = clock
+        self._log = log
+        self._settle_ms = round(settle_s * 1000)
+        self._discard = discard
+        self._repeats: Repeats[Kept] = Repeats(clock)
+        self._meters: Mapping[str, Meter] = {"http": Meter(metrics, "http"), "grpc": Meter(metrics, "grpc")}
+        self._reported: dict[type[Exception], float] = {}
+
+    def meter(self, transport: Transport) -> Meter:
+        """The counters of a transport."""
+        return self._meters[transport]
+
+    def discard(self, signal: Signal, transport: Transport, body_bytes: int) -> None:
+        """Take a request of logs or metrics: it is counted and nothing of it is looked at, kept or passed on."""
+        self._meters[transport].discarded(signal, body_bytes)
+
+    async def submit(self, payload: Payload) -> Accepted:
+        """Keep the spans of a body; returns after the commit.
+
+        A repeated body is answered as the first time and counted as duplicate. Raises MalformedPayload,
+        Overloaded (with BufferFull) and Unexpected; nothing was kept then. When it is cancelled during the commit, the
+        spans may have been kept.
+        """
+        if not payload.body:
+            return NOTHING_REJECTED
+        if len(payload.body) > PIECE_BYTES:
+            await asyncio.sleep(0)  # putting the body together took its milliseconds, and so does its hash
+        try:
+            key = fingerprint(payload.body, payload.encoding is Encoding.JSON, payload.public_key)
+            kept, is_repeat = await self._repeats.once(key, partial(self._keep, payload))
+            if is_repeat and kept.spans:
+                rejected = {DUPLICATE: kept.spans}
+                await self._append(Append(rows=(), received=kept.spans, rejected=rejected))
+                self._meters[payload.transport].committed(len(payload.body), 0, rejected, {})
+        except IntakeError:
+            raise
+        except Exception as error:  # noqa: BLE001  (a stage may fail with anything; the type is logged and nothing else may leak)
+            raise self.unexpected(error) from None
+        return kept.accepted
+
+    async def _keep(self, payload: Payload) -> Kept:
+        tally = Tally()
+        now_ms = self._clock.wall_ms()
+        destination_of = self._route.destination_of(payload.public_key)
+        async for batch in _batches(payload, tally):
+            mend(batch)
+            processed = batch if self._discard else self._process(batch)
+            tally.add(processed)
+            if self._discard:
+                tally.filtered += processed.span_count - processed.rejected.total()
+            else:
+                tally.rows += self._rows(processed, destination_of, now_ms)
+        stored = sum(row.spans for row in tally.rows)
+        if tally.received != stored + tally.filtered + tally.rejected.total():
+            raise AssertionError("a stage lost or made spans without saying so")
+        if tally.received:
+            await self._append(Append(tuple(tally.rows), tally.received, dict(tally.rejected), tally.filtered))
+        self._meters[payload.transport].committed(len(payload.body), stored, tally.rejected, tally.mends)
+        rejected = tally.rejected.total()
+        return Kept(tally.received, Accepted(rejected, " ".join(tally.problems)) if rejected else NOTHING_REJECTED)
+
+    def _process(self, batch: SpanBatch) -> SpanBatch:
+        for stage in self._stages:
+            batch = stage(batch)
+        return batch
+
+    def _rows(self, batch: SpanBatch, destination_of: str | Callable[[ResourceSpans], str], now_ms: int) -> list[NewRow]:
+        rows = []
+        for part in slices(batch, destination_of):
+            seal_at_ms = None
+            if self._settle_ms:
+                self._live.observe(part.trace_id, part.spans, part.has_root, now_ms)
+                seal_at_ms = self._live.seal_at(part.trace_id, now_ms, self._settle_ms)
+            rows.append(row_of(part, now_ms, seal_at_ms))
+        return rows
+
+    async def _append(self, append: Append) -> None:
+        try:
+            await self._buffer.append(append)
+        except IntakeError:
+            raise
+        except Exception as error:  # noqa: BLE001  (whatever the buffer failed with)
+            # The payload is not to blame, so the client may send it again.
+            self._report(error)
+            raise Overloaded("the buffer failed and nothing was kept; the sidecar's log says why. Send this again later", BUFFER_RETRY_S) from None
+
+    def unexpected(self, error: Exception) -> Unexpected:
+        """Log our own failure, without values, and give the error that the client is answered with."""
+        self._report(error)
+        return Unexpected("the sidecar failed on this request and kept nothing of it; its log names the error")
+
+    def _report(self, error: Exception) -> None:
+        now = self._clock.monotonic()
+        if now >= self._reported.get(type(error), now):
+            self._reported[type(error)] = now + REPORT_EVERY_S
+            self._log.error("a request failed inside the sidecar", extra={"error": error_text(error), "stack": stack(error)})
+
+
+async def _batches(payload: Payload, tally: Tally) -> AsyncIterator[SpanBatch]:
+    """The body as batches of at most about a MiB, with a breath of the loop between them."""
+    body = payload.body
+    if payload.encoding is Encoding.JSON:
+        if len(body) <= JSON_INLINE_BYTES:
+            yield decode_json(body)
+            return
+        body = await asyncio.to_thread(_json_to_protobuf, body, tally)
+    if len(body) <= PIECE_BYTES:
+        yield decode_protobuf(body)
+        return
+    for piece in await asyncio.to_thread(split_request, body):
+        yield decode_protobuf(piece)
+        await asyncio.sleep(0)
+
+
+def _json_to_protobuf(body: bytes, tally: Tally) -> bytes:
+    """Large JSON is decoded beside the loop; spans that JSON itself spoiled are counted here."""
+    batch = decode_json(body)
+    tally.received += batch.rejected.total()
+    tally.rejected.update(batch.rejected)
+    tally.mends.update(batch.mends)
+    tally.problems = list(batch.problems)
+    return batch.request.SerializeToString()

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace as changed
+from pathlib import Path
+
+import pytest
+
+from sidecar.buffer.leases import Lane
+from sidecar.buffer.runner import inline
+from sidecar.buffer.tending import CHECKPOINT_S, EXPIRY_S, SEAL_TICK_S
+from sidecar.wire.rows import NewRow
+from tests.buffer.builders import ANY, append, buffer, lease_all, row, run
+from tests.fakes.clock import FakeClock, until
+
+
+def test_a_settling_row_cannot_be_leased_before_its_time_and_is_sealed_then(tmp_path: Path) -> None:
+    async def body() -> None:
+        clock = FakeClock()
+        async with buffer(tmp_path / "b.db", clock=clock, runner=inline, seal=lambda old: changed(old, body=old.body + b"+context")) as found:
+            await found.append(append(row(b"a", seal_at_ms=clock.wall_ms() + 6000)))
+            assert await lease_all(found) == []
+            await clock.advance(5.9)
+            assert await lease_all(found) == []
+            await clock.advance(0.1 + SEAL_TICK_S)
+            (lease,) = await lease_all(found)
+            assert (lease.lane, lease.rows[0].body) == (Lane.FRESH, b"a+context")
+            assert found.pending_bytes == len(b"a+context")
+
+    run(body())
+
+
+def test_a_hastened_trace_is_sealed_at_the_next_tick(tmp_path: Path) -> None:
+    async def body() -> None:
+        clock = FakeClock()
+        async with buffer(tmp_path / "b.db", clock=clock, runner=inline) as found:
+            late = clock.wall_ms() + 60_000
+            await found.append(append(row(b"a", trace=1, seal_at_ms=late), row(b"b", trace=2, seal_at_ms=late)))
+            found.hasten([(2).to_bytes(16, "big")])
+            await clock.advance(2 * SEAL_TICK_S)
+            (lease,) = await lease_all(found)
+            assert [leased.body for leased in lease.rows] == [b"b"]
+
+    run(body())
+
+
+def test_settling_rows_of_an_earlier_run_are_sealed_too(tmp_path: Path) -> None:
+    async def body() -> None:
+        clock = FakeClock()
+        async with buffer(tmp_path / "b.db", clock=clock, runner=inline) as found:
+            await found.append(append(row(b"a", seal_at_ms=clock.wall_ms() + 6000)))
+        async with buffer(tmp_path / "b.db", clock=clock, runner=inline) as found:
+            await clock.advance(6 + SEAL_TICK_S)
+            (lease,) = await lease_all(found)
+            assert lease.rows[0].body == b"a"
+
+    run(body())
+
+
+def raising(_old: NewRow) -> NewRow:
+    raise LookupError("no context")
+
+
+@pytest.mark.parametrize("seal", [raising, lambda old: changed(old, spans=old.spans + 1)], ids=["an exception", "other spans"])
+def test_a_row_whose_sealing_fails_is_sent_as_it_is(tmp_path: Path, seal: object) -> None:
+    async def body() -> None:
+        clock = FakeClock()
+        assert callable(seal)
+        async with buffer(tmp_path / "b.db", clock=clock, runner=inline, seal=seal) as found:
+            await found.append(append(row(b"a", seal_at_ms=clock.wall_ms())))
+            await clock.advance(SEAL_TICK_S)
+            (lease,) = await lease_all(found)
+            assert lease.rows[0].body == b"a"
+
+    run(body())
+
+
+def test_rows_over_their_age_expire_but_for_leased_ones(tmp_path: Path) -> None:
+    async def body() -> None:
+        clock = FakeClock()
+        async with buffer(tmp_path / "b.db", clock=clock, runner=inline, max_age_h=1) as found:
+            await found.append(append(row(b"leased", received_ms=clock.wall_ms())))
+            lease = await found.lease("default", Lane.FRESH, ANY)
+            await found.append(append(row(b"old", spans=3, received_ms=clock.wall_ms())))
+            await clock.advance(3600 + 2 * EXPIRY_S)
+            assert found.ledger.totals["expired", ""] == 3
+            assert found.status("default").fresh_rows == 0
+            assert lease is not None
+            await found.delivered(lease)
+            assert found.ledger.imbalances(0) == []
+
+    run(body())
+
+
+def test_the_ledgers_checkpoint_is_written_when_it_changed(tmp_path: Path) -> None:
+    async def body() -> None:
+        clock = FakeClock()
+        checkpoint = tmp_path / "b.db.ledger.json"
+        async with buffer(tmp_path / "b.db", clock=clock, runner=inline) as found:
+            await found.append(append(row(spans=5, received_ms=clock.wall_ms())))
+            await until(lambda: len(clock.sleeping()) == 2)
+            await clock.advance(CHECKPOINT_S)
+            assert ["stored", "", 5] in json.loads(checkpoint.read_text())["totals"]
+            checkpoint.unlink()
+            await clock.advance(10 * CHECKPOINT_S)
+            assert not checkpoint.exists()
+
+    run(body())
+
+
+def test_an_upkeep_that_fails_is_put_off(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def body() -> None:
+        clock = FakeClock()
+        part = tmp_path / "b.db.ledger.json.part"
+        async with buffer(tmp_path / "b.db", clock=clock, runner=inline) as found:
+            part.mkdir()
+            await found.append(append(row()))
+            await until(lambda: len(clock.sleeping()) == 2)
+            await clock.advance(CHECKPOINT_S)
+            assert "put off" in caplog.text
+            part.rmdir()
+            await clock.advance(CHECKPOINT_S)
+            assert (tmp_path / "b.db.ledger.json").exists()
+
+    run(body())
+
+
+def test_nothing_ticks_while_nothing_settles(tmp_path: Path) -> None:
+    async def body() -> None:
+        clock = FakeClock()
+        async with buffer(tmp_path / "b.db", clock=clock, runner=inline) as found:
+            await until(lambda: len(clock.sleeping()) == 2)
+            assert min(clock.sleeping()) >= CHECKPOINT_S
+            await found.append(append(row(seal_at_ms=clock.wall_ms() + 1000)))
+            await until(lambda: min(clock.sleeping()) <= SEAL_TICK_S)
+            await clock.advance(2)
+            await asyncio.sleep(0)
+            assert len(clock.sleeping()) == 2
+
+    run(body())
