@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import uvloop
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, disable_created_metrics
 
 from sidecar import __version__
 from sidecar.buffer.buffer import Buffer, open_buffer
@@ -134,6 +134,8 @@ class Shutdown:
 
 def new_metrics() -> Metrics:
     """Every metric of the process, on a registry of its own."""
+    # A `_created` series beside every counter would double the scrape; the process's start time says the same.
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # the package left this one function without types
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)

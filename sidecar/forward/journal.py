@@ -50,6 +50,15 @@ class Journal:
         self._paused: PauseReason | None = None
         self._repeats: dict[str, tuple[float, int]] = {}
         self.state(State.CLOSED)
+        for counter in (
+            metrics.forward_delivered_spans,
+            metrics.forward_delivered_bytes,
+            metrics.forward_retries,
+            metrics.forward_ambiguous_spans,
+            metrics.forward_buried_spans,
+        ):
+            # Shown as 0 from the start: an alert on a rate can't see a series that is not there yet.
+            counter.labels(name)
 
     def state(self, state: State) -> None:
         """The breaker's state as a metric."""

@@ -113,3 +113,11 @@ def test_retries_are_counted_even_when_they_are_not_logged() -> None:
         told.journal.retry(RETRY, REFUSED, 0)
 
     assert told.sample("sidecar_forward_retries_total") == 5
+
+
+def test_counters_of_a_destination_are_there_before_anything_happens() -> None:
+    registry = CollectorRegistry()
+    Journal("default", Metrics(registry), logging.getLogger("sidecar.test"))
+
+    for name in ("delivered_spans", "delivered_bytes", "retries", "ambiguous_spans", "buried_spans"):
+        assert registry.get_sample_value(f"sidecar_forward_{name}_total", {"destination": "default"}) == 0
