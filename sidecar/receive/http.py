@@ -1,8 +1,8 @@
 """OTLP over HTTP: the paths, the answers and the lifetime of the listener.
 
 Owns the protocol between a client and the intake: OTLP 1.11, sections "OTLP/HTTP Request" and "Response".
-It must not look into bodies. Every 4xx and 5xx carries a ``google.rpc.Status``, in JSON when the request is
-JSON (or has no OTLP content type and accepts JSON), else in protobuf.
+It must not look into bodies. Every 4xx and 5xx carries a ``google.rpc.Status`` in the request's encoding; in JSON
+when the request has none of OTLP's content types, because then it is a person or a probe that reads it.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class HttpExchange:
     def bad_head(self) -> web.Response:
         """The answer to what is not HTTP, or whose head is over the bounds; the encoding is not known then."""
         self._meter.ended(Signal.OTHER, MalformedPayload.reason)
-        return _status(MalformedPayload("the request head is not valid HTTP/1.1 or too large"), Encoding.PROTOBUF)
+        return _status(MalformedPayload("the request head is not valid HTTP/1.1 or too large"), Encoding.JSON)
 
     def cut(self) -> None:
         """Count a connection whose request head did not come in time."""
@@ -236,8 +236,7 @@ class HttpExchange:
         return TooLarge(f"the body is larger than {self._limit_bytes / 1024 / 1024:g} MiB (max_body_mib); send smaller batches")
 
     def _refuse(self, request: web.BaseRequest, known: _Request, error: IntakeError) -> web.Response:
-        accepts_json = known.encoding is None and Encoding.JSON.content_type in request.headers.get(hdrs.ACCEPT, "").lower()
-        response = _status(error, known.encoding or (Encoding.JSON if accepts_json else Encoding.PROTOBUF))
+        response = _status(error, known.encoding or Encoding.JSON)
         if isinstance(error, MethodNotAllowed):
             response.headers[hdrs.ALLOW] = hdrs.METH_POST
         elif isinstance(error, Unauthenticated):
