@@ -168,7 +168,7 @@ class BufferSettings(Base, frozen=True, kw_only=True):
     durability: Literal["normal", "full"] = "normal"
     """`normal` survives the death of the process, `full` a power loss too."""
     reserve_mib: NotNegative = 2
-    """Size of the reserve file that is freed when the disk is full, so that the buffer can drain."""
+    """Room to drain when the disk is full: a reserve file of this plus 4 MiB for the log is given up then. 0: no reserve."""
     min_free_mib: NotNegative = 64
     """Refuse new spans (503) when the file system has less room than this."""
     cache_mib: Positive = 8

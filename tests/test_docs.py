@@ -67,5 +67,5 @@ def test_every_command_of_the_readme_exists() -> None:
 def test_the_example_configurations_are_good() -> None:
     from sidecar.loader import load
 
-    for path in (ROOT / "config").glob("*.yaml"):
-        assert load([path], [], {}).config.destinations[0].type == "local"
+    for name in ("relay.yaml", "sidecar.yaml"):
+        assert load([ROOT / "config" / name], [], {}).config.destinations[0].type == "local"

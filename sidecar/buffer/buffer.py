@@ -114,6 +114,7 @@ class Buffer:
         lane = self._lanes[destination]
         if lane.backlog <= 0:
             return None
+        await self._worker.run(self._core.pay)
         after_id, skip = self._lanes.begin_read(destination)
         choice = await self._worker.run_waiting(reading.choose, self._core, destination, after_id, skip, limit, lane.backlog)
         found = await self._fetched(choice)
@@ -300,6 +301,8 @@ async def open_buffer(
             metrics.registry.register(collector)
             if file.set_aside is not None:
                 metrics.buffer_quarantined_files.inc()
+            for destination, spans in file.ambiguous_spans.items():
+                metrics.forward_ambiguous_spans.labels(destination).inc(spans)
             show(metrics, buffer, lanes, clock)
             tending = Tending(file, worker, clock, log, seal, max_age_ms=int(settings.max_age_h * 3_600_000))
             try:

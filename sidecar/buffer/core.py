@@ -7,6 +7,7 @@ leases' owners; one caller at a time.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,8 +29,20 @@ DISK_CHECK_MS = 1000
 """Free room is looked at this often, while spans come in."""
 PAGE_SIZE = 16384
 """Bytes; halves the cost of rows of 20 to 200 KB against SQLite's 4096."""
-CHECKPOINT_BYTES = 4 * 1024 * 1024
-"""Written since the last checkpoint: 4 MiB stalls one commit for about 20 ms, 16 MiB for 80."""
+LOG_BYTES = 4 * 1024 * 1024
+"""The write-ahead log is moved into the file once it is longer: 4 MiB stalls one commit for about 20 ms, 16 MiB for 80.
+
+Room on a full disk: what was committed and is not in the file yet is at most LOG_BYTES, so the file may have to grow by
+that much before the log can begin anew. The reserve is therefore LOG_BYTES + reserve_mib. Whatever the file did grow
+by then lies in the log's own room, so that the log has LOG_BYTES + reserve_mib = 6 MiB for what drains, again after each
+checkpoint. One transaction then deletes at most DRAIN_BYTES and DRAIN_ROWS: at most 4.1 MiB of log, or 4.7 with a copy to
+another table, as measured with rows of 0.2 KB to 2 MB, in sequence and scattered, since a page of 16 KiB is written for
+each row that has one of its own and ``auto_vacuum`` moves others. A single row of more than 5 MiB waits for other room. An
+append needs twice its size, in the log and in the file, and is refused unless that is free beside min_free_mib and
+what the log holds.
+"""
+DRAIN_BYTES = 2 * 1024 * 1024
+DRAIN_ROWS = 64
 FULL_CODES = frozenset({sqlite3.SQLITE_FULL})
 BROKEN_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
@@ -58,7 +71,6 @@ class Draft:
 
     moves: list[Move] = field(default_factory=list)
     totals: dict[str, Totals] = field(default_factory=dict)
-    written_bytes: int = 0
     dead_bytes: int = 0
     dead_rows: int = 0
     kept_spans: dict[str, int] = field(default_factory=dict)
@@ -71,8 +83,6 @@ class Draft:
         totals.spans += spans
         totals.body_bytes += body_bytes
         totals.settling += settling
-        # a row that goes is written too: its pages, and with auto_vacuum those that move into its place
-        self.written_bytes += abs(body_bytes)
 
 
 @dataclass(slots=True)
@@ -103,9 +113,9 @@ class BufferCore:
         self.next_id = state.next_id
         self.disk_full = False
         self.broken = False
-        self.unwritten_bytes = 0
-        """Body bytes written or deleted since the last checkpoint: about what lies in the write-ahead log."""
         self._disk = disk
+        self._owed: Callable[[Draft], None] | None = None
+        self._logged = True
         self._checked_ms: int | None = None
 
     @property
@@ -127,7 +137,7 @@ class BufferCore:
         try:
             first_ids = self._commit(group, admitted)
         except DiskRefused as refusal:
-            self._fill()
+            self._make_room()
             if Group(in_flight=group.in_flight, settlements=group.settlements, hastened=group.hastened):
                 self._commit(group, [])
             return [refusal] * len(answers)
@@ -142,8 +152,19 @@ class BufferCore:
         try:
             return self._transact(work)
         except DiskRefused:
-            self._fill()
+            self._make_room()
             return self._transact(work)
+
+    def owe(self, work: Callable[[Draft], None]) -> None:
+        """Do ``work`` now, or, while the disk refuses it, at the head of the first transaction that it takes."""
+        self._owed = work
+        with contextlib.suppress(DiskRefused):
+            self.pay()
+
+    def pay(self) -> None:
+        """See that nothing is owed any more. Raises DiskRefused."""
+        if self._owed is not None:
+            self.write(lambda _: None)
 
     def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run a query. Raises BufferBroken or BufferError."""
@@ -154,49 +175,69 @@ class BufferCore:
 
     @property
     def checkpoint_due(self) -> bool:
-        """So much was written that the log should be moved into the file."""
-        return self.unwritten_bytes >= CHECKPOINT_BYTES
+        """The log should be moved into the file: it is long, or the disk is full and what drains needs the log's room."""
+        return (self._logged and self.disk_full) or self._disk.log_bytes() > LOG_BYTES
 
     def checkpoint(self) -> None:
-        """Move the write-ahead log into the file. A full disk lets it fail; the next one tries again."""
+        """Move the write-ahead log into the file, on the reserve if need be. Where even that fails the next one tries again."""
         try:
-            self.read(lambda db: db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall())
-            # the first commit after a checkpoint syncs the log's new header: pay for that here, not in an append
-            self._transact(lambda _: self.db.execute("INSERT OR REPLACE INTO meta VALUES ('checkpoint_ms', ?)", (str(self.wall_ms()),)))
+            self._checkpoint()
         except DiskRefused:
-            self._fill()
-        else:
-            self.unwritten_bytes = 0
+            if self._fill():
+                with contextlib.suppress(DiskRefused):
+                    self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        self.read(lambda db: db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall())
+        # the first commit after a checkpoint syncs the log's new header and cuts its file to LOG_BYTES (journal_size_limit),
+        # so that the file's size tells when there is more in it: pay for that here, not in an append
+        self._transact(lambda _: self.db.execute("INSERT OR REPLACE INTO meta VALUES ('checkpoint_ms', ?)", (str(self.wall_ms()),)))
+        self._logged = False
 
     def watch_disk(self) -> None:
-        """Look at the free room, at most once a second; take spans again only when the reserve is back too."""
-        now_ms = self.wall_ms()
-        if self._checked_ms is not None and 0 <= now_ms - self._checked_ms < DISK_CHECK_MS:
-            return
-        self._checked_ms = now_ms
-        roomy = self._disk.free_bytes() >= self.bounds.min_free_bytes
-        self.disk_full = not (roomy and self._disk.make_reserve())
+        """``look_at_disk``, at most once a second."""
+        if self._checked_ms is None or not 0 <= self.wall_ms() - self._checked_ms < DISK_CHECK_MS:
+            self.look_at_disk()
 
-    def _fill(self) -> None:
+    def look_at_disk(self) -> None:
+        """Take spans only while there is room, and again only when there is room for the reserve and some more."""
+        self._checked_ms = self.wall_ms()
+        needed = self._disk.missing_bytes() + (LOG_BYTES if self.disk_full else 0)
+        self.disk_full = not (self._room() >= needed and self._disk.make_reserve())
+
+    def _room(self) -> int:
+        """Free bytes that spans may take: what lies in the log has yet to find room in the file."""
+        return self._disk.free_bytes() - self.bounds.min_free_bytes - self._disk.log_bytes()
+
+    def _make_room(self) -> None:
+        """After a refusal: give up the reserve and let the log begin anew."""
+        self._fill()
+        self.checkpoint()
+
+    def _fill(self) -> bool:
         self.disk_full = True
         self._checked_ms = self.wall_ms()
-        self._disk.free_reserve()
+        return self._disk.free_reserve()
 
     def _admit(self, appends: Sequence[Append]) -> list[BufferFull | None]:
         if not appends:
             return []
         self.watch_disk()
-        if self.disk_full:
-            return [DiskRefused()] * len(appends)
         answers: list[BufferFull | None] = []
         used = self.pending_bytes
+        room = self._room()
         for append in appends:
             size = sum(len(row.body) for row in append.rows)
+            if self.disk_full or 2 * size > room:
+                self.disk_full |= room < LOG_BYTES
+                answers.append(DiskRefused())
+                continue
             if size and used + size > self.bounds.max_bytes:
                 bound_mib = self.bounds.max_bytes / (1024 * 1024)
                 answers.append(BufferFull(f"the buffer holds its {bound_mib:g} MiB (buffer.max_mib): deliver, purge or raise the bound", 5.0))
                 continue
             used += size
+            room -= 2 * size
             answers.append(None)
         return answers
 
@@ -271,7 +312,6 @@ class BufferCore:
         draft.moves.append(Move(Transition.BURY, row.spans, verdict.reason))
         draft.dead_bytes += len(row.body)
         draft.dead_rows += 1
-        draft.written_bytes += len(row.body)
         while self.dead_bytes + draft.dead_bytes > self.bounds.dead_letter_bytes:
             oldest = self.db.execute("SELECT id, body_bytes FROM dead ORDER BY id LIMIT 1").fetchone()
             if oldest is None:
@@ -290,7 +330,6 @@ class BufferCore:
             f" WHERE id IN {IDS} ORDER BY id",
             (self.wall_ms(), id_list([row.id for row in rows])),
         )
-        draft.written_bytes += sum(len(row.body) for row in rows)
         kept = self.kept_spans.get(destination, 0) + draft.kept_spans.get(destination, 0)
         added = sum(row.spans for row in rows)
         draft.kept_spans[destination] = draft.kept_spans.get(destination, 0) + added
@@ -310,6 +349,8 @@ class BufferCore:
         draft = Draft()
         try:
             self.db.execute("BEGIN IMMEDIATE")
+            if self._owed is not None:
+                self._owed(draft)
             result = work(draft)
             changed = self.ledger.after(draft.moves)
             if changed:
@@ -321,6 +362,8 @@ class BufferCore:
         except BaseException:
             self._rollback()
             raise
+        self._owed = None
+        self._logged = True
         self._take_over(draft, changed)
         return result
 
@@ -354,7 +397,6 @@ class BufferCore:
             self.kept_spans[destination] = self.kept_spans.get(destination, 0) + spans
         self.dead_bytes += draft.dead_bytes
         self.dead_rows += draft.dead_rows
-        self.unwritten_bytes += draft.written_bytes
         if draft.next_id is not None:
             self.next_id = draft.next_id
 

@@ -1,4 +1,4 @@
-"""The disk beneath the buffer: free room, and the reserve file that is given up when there is none.
+"""The disk beneath the buffer: free room, the log's size, and the reserve file that is given up when there is no room.
 
 SQLite can't even DELETE at ENOSPC: WAL frames and checkpoints need room. Freeing a file that was allocated
 beforehand gives that room back. Nothing here decides when; ``core.py`` does.
@@ -7,7 +7,6 @@ beforehand gives that room back. Nothing here decides when; ``core.py`` does.
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +19,12 @@ class Disk(Protocol):
     def free_bytes(self) -> int:
         """Room that this user can still take."""
 
+    def log_bytes(self) -> int:
+        """Size of the write-ahead log's file: no less than what lies in it."""
+
+    def missing_bytes(self) -> int:
+        """What the reserve lacks; 0: it is there."""
+
     def make_reserve(self) -> bool:
         """Allocate the reserve unless it exists; False: there is no room for it."""
 
@@ -31,18 +36,31 @@ class FileDisk:
     """The file system that holds the buffer file."""
 
     def __init__(self, path: Path, reserve_bytes: int) -> None:
+        self._folder = path.parent
         self._path = path.with_name(path.name + ".reserve")
+        self._log = path.with_name(path.name + "-wal")
         self._reserve_bytes = reserve_bytes
 
     def free_bytes(self) -> int:
-        return shutil.disk_usage(self._path.parent).free
+        found = os.statvfs(self._folder)
+        return found.f_bavail * found.f_frsize
+
+    def log_bytes(self) -> int:
+        try:
+            return self._log.stat().st_size
+        except OSError:
+            return 0
+
+    def missing_bytes(self) -> int:
+        try:
+            return max(0, self._reserve_bytes - self._path.stat().st_size)
+        except OSError:
+            return self._reserve_bytes
 
     def make_reserve(self) -> bool:
-        if self._reserve_bytes == 0:
+        if self.missing_bytes() == 0:
             return True
         try:
-            if self._path.exists() and self._path.stat().st_size == self._reserve_bytes:
-                return True
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             try:
                 _allocate(descriptor, self._reserve_bytes)
@@ -66,6 +84,12 @@ class NoDisk:
 
     def free_bytes(self) -> int:
         return 1 << 62
+
+    def log_bytes(self) -> int:
+        return 0
+
+    def missing_bytes(self) -> int:
+        return 0
 
     def make_reserve(self) -> bool:
         return True

@@ -15,19 +15,19 @@ import os
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from sidecar.buffer.core import PAGE_SIZE, Bounds, BufferCore, CoreState, Draft
+from sidecar.buffer.core import LOG_BYTES, PAGE_SIZE, Bounds, BufferCore, CoreState, Draft
 from sidecar.buffer.disk import MIB, Disk, FileDisk, NoDisk
 from sidecar.buffer.ledger import Ledger, Move, Transition, from_json, to_json
 from sidecar.buffer.records import Totals
 from sidecar.buffer.statements import AMBIGUOUS, SEALED, SETTLING
 from sidecar.config import BufferSettings
-from sidecar.errors import BufferBroken, BufferError, BufferLocked, BufferUnwritable  # noqa: A004  (the tree's name is the field's)
+from sidecar.errors import BufferBroken, BufferError, BufferFull, BufferLocked, BufferUnwritable  # noqa: A004  (the tree's name is the field's)
 
 MEMORY = ":memory:"
 SCHEMA_VERSION = 1
@@ -35,8 +35,6 @@ APPLICATION_ID = 0x4C465342
 """Marks our files ("LFSB"), so that another program's database is never taken for a damaged buffer."""
 CORRUPT_KEPT = 5
 """Damaged files that are kept; the oldest give way."""
-JOURNAL_BYTES = 8 * MIB
-"""What is left of a write-ahead log that had to grow: twice what lies between checkpoints."""
 PAGE_CACHE_KIB = 4096
 """SQLite's own cache: the pages of some hundred rows; more would only double the kernel's."""
 
@@ -54,6 +52,8 @@ class Opened:
     """The last stop was a clean one (or there was none)."""
     set_aside: Path | None
     """Where the damaged file lies that was found instead of a buffer."""
+    ambiguous_spans: Mapping[str, int]
+    """By destination: being sent when the process died, so that they may have arrived; not those known to be ambiguous before."""
 
     def write_checkpoint(self) -> None:
         """Write the ledger beside the file, atomically. Raises OSError."""
@@ -88,13 +88,18 @@ def opened(
             path = str(Path(path).resolve())
             stack.enter_context(locked(path))
         if disk is None:
-            disk = NoDisk() if path == MEMORY else FileDisk(Path(path), int(settings.reserve_mib * MIB))
+            disk = NoDisk() if path == MEMORY else FileDisk(Path(path), reserve_bytes(settings))
         buffer = _open(settings, path, wall_ms, log, disk, connector, verify=verify)
         stack.callback(buffer.core.db.close)
         try:
             yield buffer
         finally:
             _close(buffer)
+
+
+def reserve_bytes(settings: BufferSettings) -> int:
+    """Size of the reserve file; see LOG_BYTES. Without ``reserve_mib`` nothing is reserved: a full disk then drains only once it has other room."""
+    return LOG_BYTES + int(settings.reserve_mib * MIB) if settings.reserve_mib else 0
 
 
 @contextmanager
@@ -119,8 +124,10 @@ def locked(path: str) -> Iterator[None]:
             ) from error
         except OSError as error:
             raise BufferUnwritable(f"{path} can't be locked ({error.strerror}): use a file system with locks, not a network share") from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        ours = str(os.getpid()).encode()
+        # written over the last one, which needs no room; on a full disk a new file stays without: the lock holds all the same
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, os.pwrite(descriptor, ours, 0))
         yield
     finally:
         os.close(descriptor)
@@ -145,11 +152,15 @@ def write_private(path: Path, text: str) -> None:
     """Replace a file atomically; only its owner may read it. Raises OSError."""
     part = path.with_name(path.name + ".part")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def set_aside(path: str, now_ms: int) -> Path:
@@ -215,16 +226,19 @@ def _connected(path: str, settings: BufferSettings, connector: Connect) -> sqlit
     except sqlite3.OperationalError as error:
         raise BufferUnwritable(f"{path} can't be opened: check that it is a file in a directory that this user may write") from error
     try:
-        # Debian builds SQLite with secure_delete on: every DELETE would then write zeros through the log
+        # before the first read, so that there is never a -shm file, which a full disk has no room for
+        db.execute("PRAGMA locking_mode = EXCLUSIVE").fetchall()
+        vacuum = db.execute("PRAGMA auto_vacuum").fetchone()[0]
         for pragma in (
+            # Debian builds SQLite with secure_delete on: every DELETE would then write zeros through the log
             "secure_delete = OFF",
             f"page_size = {PAGE_SIZE}",
-            "auto_vacuum = FULL",
-            "locking_mode = EXCLUSIVE",
+            # setting it, even to what it is, writes a page, which a full disk has no room for
+            *(() if vacuum else ("auto_vacuum = FULL",)),
             "journal_mode = WAL",
             f"synchronous = {'FULL' if settings.durability == 'full' else 'NORMAL'}",
             "wal_autocheckpoint = 0",
-            f"journal_size_limit = {JOURNAL_BYTES}",
+            f"journal_size_limit = {LOG_BYTES}",
             f"cache_size = -{PAGE_CACHE_KIB}",
             "mmap_size = 0",
             "temp_store = MEMORY",
@@ -294,34 +308,37 @@ def _load(
         buffer_id = _meta(db, "buffer_id") or ""
         bounds = Bounds(int(settings.max_mib * MIB), int(settings.min_free_mib * MIB), int(settings.dead_letter_mib * MIB))
         core = BufferCore(db, wall_ms=wall_ms, disk=disk, bounds=bounds, state=state)
-        core.watch_disk()
-        _take_in(core, log)
+        core.look_at_disk()
+        ambiguous = _take_in(core, log)
     except sqlite3.Error as error:
         raise _opening_error(path, error) from error
-    buffer = Opened(core, path, buffer_id, clean, aside)
+    buffer = Opened(core, path, buffer_id, clean, aside, ambiguous)
     if aside is not None:
-        buffer.write_checkpoint()
+        with contextlib.suppress(OSError):
+            buffer.write_checkpoint()
     return buffer
 
 
-def _take_in(core: BufferCore, log: logging.Logger) -> None:
-    """What was being sent when the process died may have arrived; from here on the file counts as unclean."""
+def _take_in(core: BufferCore, log: logging.Logger) -> dict[str, int]:
+    """What was being sent when the process died may have arrived: its spans, by destination. From here on the file counts as unclean."""
     difference = core.pending_spans - core.ledger.pending
     if difference:
         log.error("the ledger and the rows disagree; the difference is counted", extra={"rows_minus_ledger": difference})
 
+    ranges = "SELECT r.id FROM in_flight AS f JOIN rows AS r ON r.id BETWEEN f.first_row AND f.last_row AND r.destination = f.destination"
+    sent = f"state = {SEALED} AND id IN ({ranges})"
+    ambiguous = dict(core.db.execute(f"SELECT destination, SUM(spans) FROM rows WHERE {sent} GROUP BY destination").fetchall())  # noqa: S608  (constants only)
+
     def work(draft: Draft) -> None:
-        core.db.execute(
-            f"UPDATE rows SET state = {AMBIGUOUS} WHERE state = {SEALED} AND id IN (SELECT r.id FROM in_flight AS f JOIN rows AS r"  # noqa: S608  (constants only)
-            " ON r.id BETWEEN f.first_row AND f.last_row AND r.destination = f.destination)"
-        )
+        core.db.execute(f"UPDATE rows SET state = {AMBIGUOUS} WHERE {sent}")  # noqa: S608  (constants only)
         core.db.execute("DELETE FROM in_flight")
         core.db.execute("INSERT OR REPLACE INTO meta VALUES ('clean', '0')")
         core.db.executemany("INSERT OR REPLACE INTO ledger VALUES (?, ?, ?)", [(*key, spans) for key, spans in core.ledger.totals.items()])
         if difference:
             draft.moves.append(Move(Transition.REPLAY if difference > 0 else Transition.QUARANTINE, abs(difference)))
 
-    core.write(work)
+    core.owe(work)
+    return ambiguous
 
 
 def _totals(db: sqlite3.Connection, *, clean: bool) -> dict[str, Totals]:
@@ -343,6 +360,11 @@ def _close(buffer: Opened) -> None:
     with contextlib.suppress(OSError):
         buffer.write_checkpoint()
     if core.broken:
+        return
+    try:
+        core.pay()
+    except (BufferFull, BufferError):
+        # what the opening owed was never written: the next one finds the file as this one did
         return
     totals = {name: [t.rows, t.spans, t.body_bytes, t.settling] for name, t in core.totals.items() if t.rows}
     try:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from sidecar.buffer import upkeep
+from sidecar.buffer.core import DiskRefused
 from sidecar.buffer.opening import Opened
 from sidecar.buffer.records import SettlingRow
 from sidecar.buffer.worker import Worker
@@ -24,6 +25,8 @@ Seal = Callable[[NewRow], NewRow | None]
 CHECKPOINT_S = 10.0
 """The ledger's checkpoint is at most this old when the file gets damaged."""
 EXPIRY_S = 30.0
+DISK_S = 1.0
+"""Between looks at a full disk."""
 SEAL_TICK_S = 0.25
 """Rows are sealed at most this late. Ticks only while rows settle."""
 SEAL_ROWS = 32
@@ -49,6 +52,7 @@ class Tending:
             tasks.create_task(self._sealing(), name="buffer sealing")
             tasks.create_task(self._every(CHECKPOINT_S, self.save_ledger), name="buffer ledger checkpoint")
             tasks.create_task(self._every(EXPIRY_S, self.tidy), name="buffer expiry")
+            tasks.create_task(self._watching(), name="buffer disk watch")
 
     async def save_ledger(self) -> None:
         """Write the ledger's checkpoint if it changed."""
@@ -60,12 +64,17 @@ class Tending:
 
     async def tidy(self) -> None:
         """Give up rows that are too old, and look at the disk."""
-        await self._worker.submit(lambda: self._worker.run_waiting(self._core.watch_disk))
+        await self.look_at_disk()
         expired = 0
         while gone := await self._worker.submit(self._expire):
             expired += gone
         if expired:
             self._log.warning("spans older than buffer.max_age_h were given up", extra={"spans": expired})
+
+    async def look_at_disk(self) -> None:
+        """Spans are taken again as soon as there is room."""
+        await self._worker.submit(lambda: self._worker.run_waiting(self._core.look_at_disk))
+        self._worker.watch()
 
     async def _expire(self) -> int:
         before_ms = self._clock.wall_ms() - self._max_age_ms
@@ -104,7 +113,12 @@ class Tending:
         return row
 
     async def _seal_rows(self, rows: list[tuple[SettlingRow, NewRow | None]]) -> list[Row]:
-        sealed = await self._worker.run(upkeep.seal, self._core, rows)
+        try:
+            sealed = await self._worker.run(upkeep.seal, self._core, rows)
+        except DiskRefused:
+            # rewritten rows are larger; as they are they need a few pages, and only sealed ones are sent and make room
+            sealed = await self._worker.run(upkeep.seal, self._core, [(row, None) for row, _ in rows])
+            self._log.warning("rows were sealed without their trace's context: the disk is full", extra={"rows": len(sealed)})
         self._worker.lanes.sealed(sealed)
         return sealed
 
@@ -119,6 +133,12 @@ class Tending:
                 await self._guarded(self.seal_due)
             if worker.settling_came.is_set():
                 await self._clock.sleep(SEAL_TICK_S)
+
+    async def _watching(self) -> None:
+        while True:
+            await self._worker.disk_filled.wait()
+            await self._clock.sleep(DISK_S)
+            await self._guarded(self.look_at_disk)
 
     async def _every(self, seconds: float, task: Callable[[], Awaitable[object]]) -> None:
         while True:

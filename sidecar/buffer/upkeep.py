@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace as changed
 from functools import partial
 
-from sidecar.buffer.core import BufferCore, Draft, checksum, row_values
+from sidecar.buffer.core import DRAIN_BYTES, DRAIN_ROWS, BufferCore, Draft, checksum, row_values
 from sidecar.buffer.ledger import Move, Transition
 from sidecar.buffer.reading import SCAN_ROWS, remove
 from sidecar.buffer.records import Filter, Gone, Kind, SettlingRow
@@ -17,7 +17,7 @@ from sidecar.buffer.statements import AMBIGUOUS, IDS, SEALED, SETTLING, id_list,
 from sidecar.wire.rows import NewRow, Row
 
 STEP_ROWS = 256
-"""Rows that one transaction expires, purges or replays: with bodies of 4 KiB some milliseconds."""
+"""Rows that one transaction expires, purges or replays, within DRAIN_BYTES: with bodies of 4 KiB some milliseconds."""
 
 _NEW_ROW = "destination, trace_id, randomness, priority, threshold, spans, raw_bytes, body, received_ms"
 
@@ -80,7 +80,6 @@ def seal(core: BufferCore, rows: Sequence[tuple[SettlingRow, NewRow | None]]) ->
                 as_is.append(old.id)
             else:
                 rewritten.append(row_values(old.id, new, SEALED))
-                draft.written_bytes += len(new.body)
             draft.count(row.destination, rows=0, spans=0, body_bytes=len(row.body) - len(old.row.body), settling=-1)
             sealed.append(Row(old.id, row.destination, row.trace_id, row.spans, row.raw_bytes, row.body, row.received_ms))
         if as_is:
@@ -125,7 +124,7 @@ def expire(core: BufferCore, before_ms: int, spare: Collection[int]) -> list[Gon
     while True:
         heads = _heads(core, after_id, STEP_ROWS)
         old = [head for head in heads if head[5] < before_ms]
-        gone = [_gone(head) for head in old if head[0] not in spare]
+        gone = [_gone(head) for head in _step(core, [head for head in old if head[0] not in spare])]
         if gone:
             core.write(partial(_expire, core, gone))
             return gone
@@ -147,10 +146,12 @@ def purge(core: BufferCore, kind: Kind, wanted: Filter, after_id: int, spare: Co
             (after_id, SCAN_ROWS),
         ).fetchall()
     )
-    gone = [_gone(head) for head in heads if wanted.takes(head[0], head[1], head[2]) and not (kind is Kind.PENDING and head[0] in spare)]
+    matching = [head for head in heads if wanted.takes(*head[:3]) and not (kind is Kind.PENDING and head[0] in spare)]
+    taken = _step(core, matching)
+    gone = [_gone(head) for head in taken]
     if gone:
         core.write(lambda draft: _purge(core, draft, kind, gone))
-    return gone, heads[-1][0] if len(heads) == SCAN_ROWS else None
+    return gone, _following(heads, matching, taken, SCAN_ROWS)
 
 
 def replay(core: BufferCore, wanted: Filter, after_id: int) -> tuple[list[Row], int | None]:
@@ -159,10 +160,14 @@ def replay(core: BufferCore, wanted: Filter, after_id: int) -> tuple[list[Row], 
     They stop at the buffer's bound: those that don't fit stay dead letters.
     """
     heads = core.read(
-        lambda db: db.execute("SELECT id, destination, trace_id FROM dead WHERE id > ? ORDER BY id LIMIT ?", (after_id, STEP_ROWS)).fetchall()
+        lambda db: db.execute(
+            "SELECT id, destination, trace_id, spans, body_bytes, 0, NULL FROM dead WHERE id > ? ORDER BY id LIMIT ?", (after_id, STEP_ROWS)
+        ).fetchall()
     )
-    ids = [head[0] for head in heads if wanted.takes(*head)]
-    next_after = heads[-1][0] if len(heads) == STEP_ROWS else None
+    matching = [head for head in heads if wanted.takes(*head[:3])]
+    taken = _step(core, matching)
+    ids = [head[0] for head in taken]
+    next_after = _following(heads, matching, taken, STEP_ROWS)
     if not ids:
         return [], next_after
 
@@ -219,6 +224,23 @@ Head = tuple[int, str, bytes, int, int, int, int | None]
 def _heads(core: BufferCore, after_id: int, limit: int) -> list[Head]:
     query = "SELECT id, destination, trace_id, spans, body_bytes, received_ms, state FROM rows WHERE id > ? ORDER BY id LIMIT ?"
     return core.read(lambda db: db.execute(query, (after_id, limit)).fetchall())
+
+
+def _step(core: BufferCore, heads: Sequence[Head]) -> Sequence[Head]:
+    """Those at the front that one transaction may move, at least one; fewer on a full disk."""
+    size = 0
+    for count, head in enumerate(heads):
+        size += head[4]
+        if count and (size > DRAIN_BYTES or (core.disk_full and count == DRAIN_ROWS)):
+            return heads[:count]
+    return heads
+
+
+def _following(heads: Sequence[Head], matching: Sequence[Head], taken: Sequence[Head], limit: int) -> int | None:
+    """Where the next call goes on; None: nothing is left."""
+    if len(taken) < len(matching):
+        return taken[-1][0]
+    return heads[-1][0] if len(heads) == limit else None
 
 
 def _gone(head: Head) -> Gone:

@@ -12,9 +12,10 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
+from dataclasses import replace as changed
 from typing import Any, ParamSpec, TypeVar
 
-from sidecar.buffer.core import BufferCore, DiskRefused
+from sidecar.buffer.core import DRAIN_BYTES, DRAIN_ROWS, BufferCore, DiskRefused
 from sidecar.buffer.lanes import Lanes
 from sidecar.buffer.leases import Append, Lane, Lease, LeaseLimit
 from sidecar.buffer.records import Group, InFlight, Settlement, Stored
@@ -62,6 +63,26 @@ class Settling:
     def removed(self) -> tuple[Row, ...]:
         return self.settlement.delivered + tuple(row for row, _ in self.settlement.buried)
 
+    @property
+    def size(self) -> int:
+        """Bytes of bodies that are deleted."""
+        return sum(len(row.body) for row in self.removed)
+
+    def piece(self) -> Settling | None:
+        """Take off as much as a full disk lets one transaction delete; None: that is all of it. The rest stays to be told."""
+        delivered = self.settlement.delivered
+        count = size = 0
+        while count < min(len(delivered), DRAIN_ROWS) and (count == 0 or size + len(delivered[count].body) <= DRAIN_BYTES):
+            size += len(delivered[count].body)
+            count += 1
+        if count == len(delivered):
+            return None
+        first = changed(self.settlement, delivered=delivered[:count], ambiguous=(), buried=(), closes=False)
+        self.settlement = changed(self.settlement, delivered=delivered[count:])
+        untold: asyncio.Future[None] = self.done.get_loop().create_future()
+        untold.set_result(None)
+        return Settling(first, (), untold)
+
 
 @dataclass(slots=True)
 class _Assembled:
@@ -97,7 +118,8 @@ class Worker:
         self._work: dict[str, asyncio.Event] = {}
         self._next_lease = 1
         self._log = log
-        self._disk_full = False
+        self.disk_filled = asyncio.Event()
+        """Set while the disk refuses spans."""
         self._stalled = False
         self._closing = False
         self._ended = False
@@ -183,6 +205,7 @@ class Worker:
 
     async def work(self) -> None:
         """Until ``close``. Raises BufferBroken when SQLite reports damage: the next start sets the file aside."""
+        self.watch()
         try:
             while True:
                 await self._wake.wait()
@@ -192,6 +215,7 @@ class Worker:
                     await self._checkpoint()
                     if self._jobs:
                         await self._run_job()
+                        await self._checkpoint()
                     if self._stalled:
                         if self._closing:
                             return
@@ -204,6 +228,7 @@ class Worker:
     async def _commit(self) -> None:
         assembled = self._assemble()
         if not assembled.group:
+            self._stalled = False
             return
         began = self._clock.monotonic()
         try:
@@ -219,7 +244,7 @@ class Worker:
             raise
         self._stalled = False
         self._metrics.buffer_commit_seconds.observe(self._clock.monotonic() - began)
-        self._watch()
+        self.watch()
         self._committed(assembled, answers)
         self.notify()
 
@@ -245,11 +270,15 @@ class Worker:
                 assembled.group.in_flight.append(in_flight(assembled.leases[-1][1]))
             else:
                 leasing.done.set_result(None)
-        while self._settlements:
-            settling = self._settlements.popleft()
+        settled = 0
+        while self._settlements and settled < GROUP_BYTES:
+            settling = (self._settlements[0].piece() if self.core.disk_full else None) or self._settlements.popleft()
             assembled.settlements.append(settling)
-            assembled.size += sum(len(row.body) for row in settling.removed)
             assembled.group.settlements.append(settling.settlement)
+            settled += settling.size
+            if self.core.disk_full:
+                break
+        assembled.size += settled
         return assembled
 
     def _committed(self, assembled: _Assembled, answers: list[Stored]) -> None:
@@ -286,13 +315,13 @@ class Worker:
     def _stall(self, assembled: _Assembled, refusal: DiskRefused) -> None:
         """The disk takes nothing at all: appends are refused, the rest waits for the next attempt."""
         self._stalled = True
-        self._watch()
+        self.watch()
         for appending in assembled.appends:
             fail(appending.done, refusal)
         for leasing, lease in assembled.leases:
             self._undo(lease)
             self._leases.append(leasing)
-        self._settlements.extend(assembled.settlements)
+        self._settlements.extendleft(reversed(assembled.settlements))
         self._hastened |= assembled.group.hastened
 
     def _fail(self, assembled: _Assembled, error: BaseException) -> None:
@@ -307,13 +336,14 @@ class Worker:
             self.lanes.released(settling.removed + settling.released)
             fail(settling.done, answer)
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
         """Say once when the disk refuses, and once when it takes spans again."""
-        if self.core.disk_full and not self._disk_full:
+        if self.core.disk_full and not self.disk_filled.is_set():
             self._log.error("the disk under the buffer has no room: new spans are refused (503) until there is; free some, or move buffer.path")
-        elif self._disk_full and not self.core.disk_full:
+            self.disk_filled.set()
+        elif self.disk_filled.is_set() and not self.core.disk_full:
             self._log.warning("the disk under the buffer has room again: spans are taken")
-        self._disk_full = self.core.disk_full
+            self.disk_filled.clear()
 
     def _undo(self, lease: Lease) -> None:
         self.lanes.released(self.open_leases.pop(lease.id).values())

@@ -20,6 +20,7 @@ from tests.fakes import otlp_json
 from tests.fakes.langfuse_rules import ReceivedSpan, flatten
 from tests.fakes.recording import SpanId
 from tests.processes import Sidecar
+from tests.waiting import pause
 
 RETRY_S = 0.1
 GRPC_METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
@@ -154,9 +155,9 @@ async def send_all(
         for export in waiting:
             while reason := await send(export):
                 sent.refusals[reason] += 1
-                await asyncio.sleep(RETRY_S)
+                await pause(RETRY_S)
             sent.acknowledge(export)
-            await asyncio.sleep(pause_s())
+            await pause(pause_s())
 
     async with asyncio.timeout(patience_s), asyncio.TaskGroup() as group:
         for _ in range(workers):

@@ -15,6 +15,7 @@ from tests.acceptance.sending import Outgoing, Send, Sent, content, corpus_reque
 from tests.fakes.langfuse import FakeLangfuse, langfuse_thread
 from tests.fakes.langfuse_rules import flatten
 from tests.processes import Sidecar, sidecar_process
+from tests.waiting import pause
 
 pytestmark = pytest.mark.acceptance
 
@@ -79,7 +80,7 @@ def test_the_corpus_arrives_once_around_an_outage_of_langfuse(tmp_path: Path) ->
             await asyncio.to_thread(sidecar.settled)
             await asyncio.to_thread(fake.down)
             await send_all(send, map(outgoing, requests[third : 2 * third]), sent)
-            await asyncio.sleep(OUTAGE_S)
+            await pause(OUTAGE_S)
             assert (await asyncio.to_thread(sidecar.admin, "/readyz"))[0] == 200
             await asyncio.to_thread(fake.up)
             await send_all(send, map(outgoing, requests[2 * third :]), sent)
@@ -105,7 +106,7 @@ def test_no_acknowledged_span_is_lost_to_kills_at_random_moments(tmp_path: Path,
         step = len(requests) / (KILLS + 1)
         for number in range(1, KILLS + 1):
             await sent.reached(step * number)
-            await asyncio.sleep(chance.uniform(0, 0.1))
+            await pause(chance.uniform(0, 0.1))
             assert sent.requests < len(requests), "every kill is to meet traffic"
             await asyncio.to_thread(sidecar.kill)
             await asyncio.to_thread(sidecar.start)

@@ -58,6 +58,26 @@ def fill(sidecar: Sidecar, requests: list[ExportTraceServiceRequest]) -> Sent:
 SMALL = {"buffer": {"min_free_mib": 1}}
 
 
+def take_all(disk: Path) -> Path:
+    """What a neighbour does who writes until there is no room; returns his file."""
+    neighbour = disk / "neighbour"
+    with neighbour.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    return neighbour
+
+
+def stop_and_start(sidecar: Sidecar, how: str, meanwhile: Callable[[], object] = lambda: None) -> None:
+    """End it in good order or not, and start it again, on a disk that may be too full for it to become ready."""
+    if how == "SIGKILL":
+        sidecar.kill()
+    else:
+        assert sidecar.terminate() == 0
+    meanwhile()
+    sidecar.start(ready=False)
+    sidecar.wait_until(lambda: sidecar.admin("/livez")[0] == 200, 20, "a start on a full disk")
+
+
 def assert_drains_and_takes_again(sidecar: Sidecar, fake: FakeLangfuse, acknowledged: set[SpanId], make_room: Callable[[], None]) -> None:
     fake.up()
     fake.block_for_spans(len(acknowledged), 60)
@@ -65,7 +85,7 @@ def assert_drains_and_takes_again(sidecar: Sidecar, fake: FakeLangfuse, acknowle
     assert acknowledged - fake.seen.ids() == set()
 
     make_room()
-    sidecar.wait_until(lambda: sidecar.admin("/readyz")[0] == 200, 60, "readiness after the drain")
+    sidecar.wait_until(lambda: sidecar.admin("/readyz")[0] == 200, 4, "readiness soon after there is room")
     again = send_now(sidecar, traces(3))
     fake.block_for_spans(len(acknowledged | again), 30)
     sidecar.settled()
@@ -89,15 +109,59 @@ def test_a_disk_that_a_neighbour_filled_refuses_then_drains_and_recovers(tmp_pat
         fake.down()
         before = fill(sidecar, noise(90, bytes_each=60_000))
         assert not before.refusals
-        neighbour = disk / "neighbour"
-        with neighbour.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-            while file.write(bytes(4096)):
-                pass
+        neighbour = take_all(disk)
         after = fill(sidecar, noise(500, bytes_each=60_000, seed=1))
 
         assert dict(after.refusals) == {"503": 1}
         assert sidecar.admin("/livez")[0] == 200
         assert_drains_and_takes_again(sidecar, fake, before.acknowledged | after.acknowledged, neighbour.unlink)
+
+
+ENDINGS = pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL"])
+
+
+@ENDINGS
+def test_a_sidecar_that_ends_while_its_backlog_fills_the_disk_starts_again_and_drains(tmp_path: Path, how: str) -> None:
+    with small_disk(tmp_path / "data", 48), langfuse_thread() as fake, sidecar_process(tmp_path, fake.url, SMALL) as sidecar:
+        fake.down()
+        sent = fill(sidecar, noise(2000, bytes_each=60_000))
+        for _ in range(2):
+            stop_and_start(sidecar, how)
+
+        assert sidecar.ledger().pending == len(sent.acknowledged)
+        assert_drains_and_takes_again(sidecar, fake, sent.acknowledged, lambda: None)
+
+
+@ENDINGS
+def test_a_sidecar_that_ends_on_a_disk_that_a_neighbour_filled_starts_again_and_drains(tmp_path: Path, how: str) -> None:
+    """Both with long rows and with many short ones, whose commits write far more than their bodies."""
+    with small_disk(tmp_path / "data", 48) as disk, langfuse_thread() as fake, sidecar_process(tmp_path, fake.url, SMALL) as sidecar:
+        fake.down()
+        before = fill(sidecar, noise(300, bytes_each=600) + noise(90, bytes_each=60_000, seed=1))
+        assert not before.refusals
+        neighbour = take_all(disk)
+        after = fill(sidecar, noise(5, bytes_each=600, seed=2))
+        assert dict(after.refusals) == {"503": 1}
+        for _ in range(2):
+            stop_and_start(sidecar, how)
+
+        assert_drains_and_takes_again(sidecar, fake, before.acknowledged | after.acknowledged, neighbour.unlink)
+
+
+@ENDINGS
+def test_a_neighbour_who_takes_even_the_reserve_delays_and_loses_nothing(tmp_path: Path, how: str) -> None:
+    """With no byte left there is nothing to drain on, and still no crash loop: it waits for room."""
+    with small_disk(tmp_path / "data", 48) as disk, langfuse_thread() as fake, sidecar_process(tmp_path, fake.url, SMALL) as sidecar:
+        fake.down()
+        sent = fill(sidecar, noise(90, bytes_each=60_000))
+        take_all(disk)
+        assert fill(sidecar, noise(1, bytes_each=600, seed=1)).acknowledged == set()
+        stop_and_start(sidecar, how, lambda: take_all(disk))
+
+        assert sidecar.admin("/readyz")[0] == 503
+        assert sidecar.ledger().pending == len(sent.acknowledged)
+        (disk / "neighbour").unlink()
+        assert_drains_and_takes_again(sidecar, fake, sent.acknowledged, lambda: None)
 
 
 def test_a_full_buffer_refuses_with_503_and_takes_again_once_it_has_drained(tmp_path: Path) -> None:

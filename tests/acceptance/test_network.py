@@ -14,6 +14,7 @@ from tests.acceptance.sending import Sent, corpus_requests, ids_of, outgoing, ov
 from tests.fakes.langfuse import FakeLangfuse, fake_langfuse
 from tests.fakes.proxy import Proxy, proxy
 from tests.processes import Sidecar, sidecar_process
+from tests.waiting import pause
 
 pytestmark = pytest.mark.acceptance
 
@@ -69,7 +70,7 @@ def test_connections_that_are_cut_again_and_again_lose_nothing(tmp_path: Path, s
 
         async def cut_now_and_then() -> None:
             for _ in range(40):
-                await asyncio.sleep(chance.uniform(0.02, 0.2))
+                await pause(chance.uniform(0.02, 0.2))
                 between.cut()
 
         async with over_http(sidecar) as send, asyncio.TaskGroup() as group:

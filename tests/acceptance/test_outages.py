@@ -166,6 +166,7 @@ def test_what_was_being_sent_at_a_kill_is_resent_and_nothing_else_is(tmp_path: P
 
         assert {fake.seen.received[one] for one in unanswered} == {2}
         assert {fake.seen.received[one] for one in fresh} == {1}
+        assert sidecar.metric("sidecar_forward_ambiguous_spans_total", destination="default") == len(unanswered)
 
 
 def test_a_reset_before_the_body_was_read_loses_nothing(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from sidecar.buffer.control import MAX_CONNECTIONS, PART_CHARS, REQUEST_TIMEOUT_S, ask, serve_control, socket_path
 from sidecar.errors import BufferError, BufferUnwritable  # noqa: A004  (the tree's name is the field's)
 from tests.buffer.builders import LOG, append, buffer, row, run
-from tests.fakes.clock import until
+from tests.waiting import until
 
 
 async def answers(path: Path, **request: object) -> list[dict[str, object]]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.buffer.core import CHECKPOINT_BYTES, MAX_ANSWER_CHARS, BufferCore, DiskRefused
-from sidecar.buffer.disk import NoDisk
+from sidecar.buffer.core import LOG_BYTES, MAX_ANSWER_CHARS, BufferCore, DiskRefused
+from sidecar.buffer.disk import MIB, NoDisk
 from sidecar.buffer.leases import Buried
 from sidecar.buffer.records import Group, InFlight, Settlement
 from sidecar.errors import BufferBroken, BufferError, BufferFull  # noqa: A004  (the tree's name is the field's)
@@ -54,14 +54,21 @@ def faulty(path: str) -> sqlite3.Connection:
 
 
 class ScriptedDisk(NoDisk):
-    def __init__(self) -> None:
+    def __init__(self, log: int = 0) -> None:
         self.free = 1 << 40
+        self.log = log
         self.reserve = True
         self.reserve_fits = True
         self.freed = 0
 
     def free_bytes(self) -> int:
         return self.free
+
+    def log_bytes(self) -> int:
+        return self.log
+
+    def missing_bytes(self) -> int:
+        return 0 if self.reserve else MIB
 
     def make_reserve(self) -> bool:
         self.reserve = self.reserve or self.reserve_fits
@@ -259,12 +266,39 @@ def test_appends_are_taken_again_once_there_is_room_for_the_reserve_too(tmp_path
         assert taken == [False, False, True]
 
 
-def test_free_room_is_looked_at_once_a_second(tmp_path: Path) -> None:
+def test_the_reserve_is_not_taken_out_of_the_room_that_must_stay_free(tmp_path: Path) -> None:
     disk = ScriptedDisk()
     with file(tmp_path / "b.db", disk=disk, min_free_mib=64) as found:
-        disk.free = 0
+        found.core._fill()
+        opened = []
+        for free in (64 * MIB + LOG_BYTES, 65 * MIB + LOG_BYTES):
+            disk.free = free
+            found.core.look_at_disk()
+            opened.append(not found.core.disk_full)
 
-        assert found.core.commit(Group([append(row())])) == [1]
+        assert opened == [False, True]
+
+
+@pytest.mark.parametrize(("free", "taken"), [(3_099_999, False), (3_100_000, True)])
+def test_an_append_needs_twice_its_size_beside_what_the_log_holds(tmp_path: Path, free: int, *, taken: bool) -> None:
+    disk = ScriptedDisk(log=2_000_000)
+    with file(tmp_path / "b.db", disk=disk) as found:
+        disk.free = free + 2_000_000
+        (answer,) = found.core.commit(Group([append(row(b"x" * 1_550_000))]))
+
+        assert isinstance(answer, int) == taken
+        assert found.core.disk_full == (not taken)
+
+
+def test_an_append_that_is_too_large_for_the_room_is_refused_alone(tmp_path: Path) -> None:
+    disk = ScriptedDisk()
+    with file(tmp_path / "b.db", disk=disk) as found:
+        disk.free = 8 * MIB
+        big, small = found.core.commit(Group([append(row(b"x" * (5 * MIB))), append(row())]))
+
+        assert isinstance(big, DiskRefused)
+        assert small == 1
+        assert not found.core.disk_full
 
 
 def test_damage_is_told_apart_from_a_full_disk(tmp_path: Path) -> None:
@@ -278,20 +312,67 @@ def test_damage_is_told_apart_from_a_full_disk(tmp_path: Path) -> None:
         assert found.core.broken
 
 
-def test_a_checkpoint_empties_the_log_and_survives_a_full_disk(tmp_path: Path) -> None:
+def test_a_checkpoint_on_a_full_disk_takes_the_reserve_and_empties_the_log(tmp_path: Path) -> None:
+    disk = ScriptedDisk()
+    with file(tmp_path / "b.db", connector=faulty, disk=disk) as found:
+        core, db = found.core, found.core.db
+        assert isinstance(db, FaultyConnection)
+        stored(core, row(b"x" * 100_000))
+        assert not core.checkpoint_due
+        db.countdown, db.code = 0, sqlite3.SQLITE_FULL
+        core.checkpoint()
+
+        assert disk.freed == 1
+        assert core.disk_full
+        assert not core.checkpoint_due
+        assert db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1] < 10
+
+
+def test_on_a_full_disk_every_write_asks_for_a_checkpoint(tmp_path: Path) -> None:
+    with file(tmp_path / "b.db", disk=ScriptedDisk()) as found:
+        found.core.checkpoint()
+        due = [found.core.checkpoint_due]
+        found.core._fill()
+        due.append(found.core.checkpoint_due)
+        found.core.commit(Group(in_flight=[InFlight(1, "default", 1, 1)]))
+        due.append(found.core.checkpoint_due)
+
+        assert due == [False, False, True]
+
+
+def test_a_checkpoint_is_due_by_what_was_really_written(tmp_path: Path) -> None:
+    """A commit writes whole pages: a hundred bytes of body are two of 16 KiB."""
+    log = tmp_path / "b.db-wal"
+    page = 16384
+    with file(tmp_path / "b.db") as found:
+        for _ in range(2):
+            commits = 0
+            while not found.core.checkpoint_due:
+                stored(found.core, row(b"x" * 100))
+                commits += 1
+            grown = log.stat().st_size
+            found.core.checkpoint()
+
+            assert 100 < commits < LOG_BYTES // (2 * page)
+            assert LOG_BYTES < grown < LOG_BYTES + 10 * page
+            assert log.stat().st_size == LOG_BYTES
+
+
+def test_what_is_owed_comes_before_the_first_write_that_the_disk_takes(tmp_path: Path) -> None:
     with file(tmp_path / "b.db", connector=faulty, disk=ScriptedDisk()) as found:
         core, db = found.core, found.core.db
         assert isinstance(db, FaultyConnection)
-        stored(core, row(b"x" * CHECKPOINT_BYTES))
-        due = [core.checkpoint_due]
-        for fault in (0, -1):
-            db.countdown, db.code = fault, sqlite3.SQLITE_FULL
-            core.checkpoint()
-            due.append(core.checkpoint_due)
+        done: list[str] = []
+        db.refuses_begin, db.code = True, sqlite3.SQLITE_FULL
+        core.owe(lambda _: done.append("owed"))
+        with pytest.raises(DiskRefused):
+            core.pay()
+        assert (done, core.disk_full) == ([], True)
 
-        assert due == [True, True, False]
-        assert core.disk_full
-        assert db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1] < 10
+        db.refuses_begin = False
+        core.write(lambda _: done.append("new"))
+        core.pay()
+        assert done == ["owed", "new"]
 
 
 def test_the_file_shrinks_when_it_drains(tmp_path: Path) -> None:

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.buffer.core import BufferCore
-from sidecar.buffer.opening import CORRUPT_KEPT, set_aside, set_aside_files
+from sidecar.buffer.core import LOG_BYTES, BufferCore
+from sidecar.buffer.disk import MIB
+from sidecar.buffer.opening import CORRUPT_KEPT, reserve_bytes, set_aside, set_aside_files
 from sidecar.buffer.reading import read_backlog
-from sidecar.buffer.records import Group, InFlight
+from sidecar.buffer.records import Group, InFlight, Settlement
 from sidecar.errors import BufferError, BufferLocked, BufferUnwritable  # noqa: A004  (the tree's name is the field's)
-from tests.buffer.builders import ANY, NOW_MS, append, assert_balanced, crashing, file, row
+from tests.buffer.builders import ANY, NOW_MS, append, assert_balanced, crashing, file, row, settings
+from tests.buffer.test_core import FaultyConnection, faulty
 
 
 def bodies(core: BufferCore) -> list[bytes]:
@@ -62,6 +64,70 @@ def test_rows_in_flight_at_an_unclean_stop_are_ambiguous_and_no_others(tmp_path:
         states = [state[0] for state in found.core.db.execute("SELECT state FROM rows ORDER BY id")]
         assert states == [1, 2, 1, 0, 2, 1]
         assert found.core.db.execute("SELECT COUNT(*) FROM in_flight").fetchone()[0] == 0
+
+
+def test_what_was_being_sent_is_counted_by_destination_but_once(tmp_path: Path) -> None:
+    path = tmp_path / "b.db"
+    with crashing(path) as core:
+        core.commit(Group([append(row(spans=2), row(spans=3), row(spans=4, destination="b"), row(spans=5), row(spans=6))]))
+        core.commit(Group(settlements=[Settlement(9, ambiguous=(2,))]))
+        core.commit(Group(in_flight=[InFlight(1, "default", 1, 4), InFlight(2, "default", 4, 4), InFlight(3, "b", 3, 3)]))
+    with file(path) as found:
+        assert found.ambiguous_spans == {"default": 7, "b": 4}
+    with file(path) as found:
+        assert found.ambiguous_spans == {}
+
+
+def refusing(path: str) -> sqlite3.Connection:
+    db = faulty(path)
+    assert isinstance(db, FaultyConnection)
+    db.refuses_begin, db.code = True, sqlite3.SQLITE_FULL
+    return db
+
+
+def test_a_buffer_opens_on_a_disk_that_takes_nothing_and_marks_what_was_sent_later(tmp_path: Path) -> None:
+    path = tmp_path / "b.db"
+    with crashing(path) as core:
+        core.commit(Group([append(row(spans=2), row())]))
+        core.commit(Group(in_flight=[InFlight(1, "default", 1, 1)]))
+    with file(path, connector=refusing) as found:
+        db = found.core.db
+        assert isinstance(db, FaultyConnection)
+        assert found.core.disk_full
+        assert found.ambiguous_spans == {"default": 2}
+        assert [state[0] for state in db.execute("SELECT state FROM rows")] == [1, 1]
+        db.refuses_begin = False
+        found.core.pay()
+        assert [state[0] for state in db.execute("SELECT state FROM rows")] == [2, 1]
+        assert_balanced(found.core)
+
+
+def test_a_file_that_could_never_be_written_is_not_called_clean(tmp_path: Path) -> None:
+    path = tmp_path / "b.db"
+    with crashing(path) as core:
+        core.commit(Group([append(row(spans=2), row())]))
+        core.commit(Group(in_flight=[InFlight(1, "default", 1, 1)]))
+    with file(path, connector=refusing):
+        pass
+    with file(path) as found:
+        assert not found.clean
+        assert found.ambiguous_spans == {"default": 2}
+        assert_balanced(found.core)
+
+
+def test_opening_again_writes_one_transaction_only(tmp_path: Path) -> None:
+    """A full disk has no room for more: settings that are as they should be are not written again."""
+    with file(tmp_path / "b.db"):
+        pass
+    with file(tmp_path / "b.db") as found:
+        frames = (tmp_path / "b.db-wal").stat().st_size // 16384
+        assert frames <= 2
+        assert found.core.db.execute("PRAGMA auto_vacuum").fetchone()[0] == 1
+
+
+@pytest.mark.parametrize(("reserve_mib", "expected"), [(0, 0), (2, LOG_BYTES + 2 * MIB)])
+def test_the_reserve_holds_the_log_and_what_drains(tmp_path: Path, reserve_mib: float, expected: int) -> None:
+    assert reserve_bytes(settings(tmp_path / "b.db", reserve_mib=reserve_mib)) == expected
 
 
 def test_every_file_is_for_its_owner_only(tmp_path: Path) -> None:

@@ -9,10 +9,13 @@ import pytest
 
 from sidecar.buffer.leases import Lane
 from sidecar.buffer.runner import inline
-from sidecar.buffer.tending import CHECKPOINT_S, EXPIRY_S, SEAL_TICK_S
+from sidecar.buffer.tending import CHECKPOINT_S, DISK_S, EXPIRY_S, SEAL_TICK_S
+from sidecar.errors import BufferFull
 from sidecar.wire.rows import NewRow
 from tests.buffer.builders import ANY, append, buffer, lease_all, row, run
-from tests.fakes.clock import FakeClock, until
+from tests.buffer.test_core import ScriptedDisk
+from tests.fakes.clock import FakeClock
+from tests.waiting import until
 
 
 def test_a_settling_row_cannot_be_leased_before_its_time_and_is_sealed_then(tmp_path: Path) -> None:
@@ -122,6 +125,42 @@ def test_an_upkeep_that_fails_is_put_off(tmp_path: Path, caplog: pytest.LogCaptu
             part.rmdir()
             await clock.advance(CHECKPOINT_S)
             assert (tmp_path / "b.db.ledger.json").exists()
+
+    run(body())
+
+
+def test_a_full_disk_is_looked_at_once_a_second_and_only_then(tmp_path: Path) -> None:
+    async def body() -> None:
+        clock, disk = FakeClock(), ScriptedDisk()
+        async with buffer(tmp_path / "b.db", clock=clock, runner=inline, disk=disk, min_free_mib=64) as found:
+            disk.free = 0
+            with pytest.raises(BufferFull, match="disk"):
+                await found.append(append(row()))
+            await clock.wait_for_sleeper(DISK_S / 2)
+            await until(lambda: len(clock.sleeping()) == 3)
+            seen = []
+            for free in (0, 1 << 30):
+                disk.free = free
+                await clock.advance(DISK_S)
+                seen.append(found.disk_full)
+            assert seen == [True, False]
+            await until(lambda: len(clock.sleeping()) == 2)
+            assert min(clock.sleeping()) > DISK_S
+
+    run(body())
+
+
+def test_a_row_that_the_disk_has_no_room_to_rewrite_is_sealed_as_it_is(tmp_path: Path) -> None:
+    async def body() -> None:
+        clock = FakeClock()
+        async with buffer(tmp_path / "b.db", clock=clock, runner=inline, seal=lambda old: changed(old, body=b"x" * 1_000_000)) as found:
+            await found.append(append(row(b"a", seal_at_ms=clock.wall_ms())))
+            db = found._core.db
+            pages = db.execute("PRAGMA page_count").fetchone()[0]
+            db.execute(f"PRAGMA max_page_count = {pages}")
+            await clock.advance(SEAL_TICK_S)
+            (lease,) = await lease_all(found)
+            assert lease.rows[0].body == b"a"
 
     run(body())
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.buffer import upkeep
-from sidecar.buffer.core import BufferCore
+from sidecar.buffer.core import DRAIN_BYTES, BufferCore
 from sidecar.buffer.leases import Buried
 from sidecar.buffer.reading import read_backlog
 from sidecar.buffer.records import Filter, Group, Kind, Settlement, SettlingRow
@@ -138,6 +138,27 @@ def test_a_purge_takes_what_matches_and_counts_pending_rows_only(tmp_path: Path)
         assert ([row.id for row in gone], following) == ([4], None)
         assert found.core.ledger.totals["purged", ""] == 1
         assert found.core.dead_bytes == 0
+        assert_balanced(found.core)
+
+
+def test_upkeep_moves_few_bytes_in_one_step(tmp_path: Path) -> None:
+    """A full disk has room for little at a time."""
+    half = b"x" * (DRAIN_BYTES // 2)
+    with file(tmp_path / "b.db") as found:
+        for _ in range(3):
+            found.core.commit(Group([append(row(half, received_ms=1))]))
+            bury_all(found.core)
+        replayed = [upkeep.replay(found.core, Filter(), 0)]
+        replayed.append(upkeep.replay(found.core, Filter(), replayed[0][1] or 0))
+        assert [(len(rows), following) for rows, following in replayed] == [(2, 2), (1, None)]
+
+        found.core.commit(Group([append(*(row(half, received_ms=1) for _ in range(3)))]))
+        assert [len(upkeep.expire(found.core, 5, frozenset())) for _ in range(3)] == [2, 1, 0]
+
+        purged = [upkeep.purge(found.core, Kind.PENDING, Filter(), 0, frozenset())]
+        purged.append(upkeep.purge(found.core, Kind.PENDING, Filter(), purged[0][1] or 0, frozenset()))
+        assert [len(gone) for gone, _ in purged] == [2, 1]
+        assert purged[1][1] is None
         assert_balanced(found.core)
 
 

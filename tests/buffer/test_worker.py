@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from sidecar.buffer.core import DRAIN_BYTES, DRAIN_ROWS
 from sidecar.buffer.lanes import Lanes
 from sidecar.buffer.leases import Lane
 from sidecar.buffer.opening import Opened
@@ -19,7 +20,8 @@ from sidecar.errors import BufferBroken, BufferError, BufferFull  # noqa: A004  
 from sidecar.observe.metrics import Metrics
 from tests.buffer.builders import ANY, LOG, append, assert_balanced, file, row, run
 from tests.buffer.test_core import FaultyConnection, ScriptedDisk, faulty
-from tests.fakes.clock import FakeClock, until
+from tests.fakes.clock import FakeClock
+from tests.waiting import until
 
 
 class Scene:
@@ -31,7 +33,7 @@ class Scene:
         self.db = found.core.db
         self.clock = clock
         self.metrics = Metrics(CollectorRegistry())
-        self.lanes = Lanes(1 << 20, {}, None)
+        self.lanes = Lanes(1 << 24, {}, None)
         self.worker = Worker(self.core, InlineRunner(), self.lanes, clock, self.metrics, LOG)
 
     def commits(self) -> float | None:
@@ -89,6 +91,42 @@ def test_while_the_disk_takes_nothing_appends_are_refused_and_outcomes_wait(tmp_
         "the disk under the buffer has no room",
         "the disk under the buffer has room again",
     ]
+
+
+def test_on_a_full_disk_a_delivery_is_deleted_in_small_steps(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with scene(tmp_path / "b.db") as on:
+            half = b"x" * (DRAIN_BYTES // 2)
+            await on.worker.append(append(row(half), row(half), row(half), *(row() for _ in range(DRAIN_ROWS + 9))))
+            lease = await on.worker.lease_fresh("default", ANY)
+            assert lease is not None and len(lease.rows) == DRAIN_ROWS + 12
+            taken = lease.rows
+            on.core._fill()
+            before = on.commits() or 0.0
+            settled = on.worker.settle(Settlement(lease.id, taken[:-1], (taken[-1].id,), closes=True), taken[-1:])
+            await settled
+            assert (on.commits() or 0.0) - before == 3
+            assert on.core.ledger.totals["delivered", ""] == len(taken) - 1
+            assert on.core.db.execute("SELECT COUNT(*) FROM in_flight").fetchone()[0] == 0
+            assert_balanced(on.core)
+
+    run(body())
+
+
+def test_appends_are_taken_again_when_those_who_waited_for_the_disk_have_gone(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with scene(tmp_path / "b.db") as on:
+            await on.worker.append(append(row()))
+            on.db.refuses_begin = True
+            leasing = on.worker.lease_fresh("default", ANY)
+            await until(lambda: bool(on.clock.sleeping()))
+            leasing.cancel()
+            on.db.refuses_begin = False
+            await on.clock.advance(STALLED_S)
+            on.core.look_at_disk()
+            await on.worker.append(append(row()))
+
+    run(body())
 
 
 def test_a_refused_statement_is_told_to_those_who_wait_and_ends_nothing(tmp_path: Path) -> None:

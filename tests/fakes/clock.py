@@ -1,28 +1,16 @@
-"""Time that passes only when a test says so, and waiting for what happens in real time."""
+"""Time that passes only when a test says so."""
 
 from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable
 from itertools import count
 
+from tests.waiting import until
+
 START_MS = 1_795_000_000_000
-DEADLINE_S = 10.0
-"""How long a test waits for something that is about to happen; reached only when it fails."""
-LOOK_S = 0.002
 SETTLE_ROUNDS = 20
 """Turns of the event loop after which tasks that depend only on each other have come to rest."""
-
-
-async def until(predicate: Callable[[], bool], what: str = "the condition", deadline_s: float = DEADLINE_S) -> None:
-    """Return when ``predicate`` holds; raises TimeoutError that names ``what``."""
-    try:
-        async with asyncio.timeout(deadline_s):
-            while not predicate():  # noqa: ASYNC110  (what is waited for sets no event)
-                await asyncio.sleep(LOOK_S)
-    except TimeoutError:
-        raise TimeoutError(f"still waiting for {what} after {deadline_s} s") from None
 
 
 class FakeClock:

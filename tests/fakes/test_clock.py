@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
-from tests.fakes.clock import START_MS, FakeClock, until
+from tests.fakes.clock import START_MS, FakeClock
 from tests.forward.rig import run
+from tests.waiting import until
 
 
 def test_both_times_advance_together() -> None:

@@ -20,10 +20,11 @@ from sidecar.observe.metrics import Metrics
 from sidecar.wire.batch import decode_protobuf
 from sidecar.wire.rows import NewRow
 from sidecar.wire.split import row_of, slices
-from tests.fakes.clock import START_MS, FakeClock, until
+from tests.fakes.clock import START_MS, FakeClock
 from tests.fakes.langfuse import PUBLIC_KEY, SECRET_KEY, FakeLangfuse, fake_langfuse
 from tests.forward.memory import MemorySource
 from tests.spans import request, span
+from tests.waiting import until
 
 Result = TypeVar("Result")
 

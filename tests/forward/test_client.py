@@ -19,11 +19,11 @@ from sidecar.forward.client import ANSWER_READ_BYTES_MAX, Body, Client, open_cli
 from sidecar.forward.keys import Keys
 from sidecar.forward.verdict import ANSWER_BYTES_MAX, Answer, Failure, FailureKind
 from sidecar.wire.rows import Row
-from tests.fakes.clock import until
 from tests.fakes.langfuse import PUBLIC_KEY, SECRET_KEY, fake_langfuse
 from tests.fakes.listener import HeldPort
 from tests.fakes.proxy import proxy
 from tests.forward.rig import INSTANCE, destination, rows, run
+from tests.waiting import until
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"

@@ -15,10 +15,10 @@ from sidecar.forward.breaker import FAILURES_TO_OPEN
 from sidecar.forward.delivery import REFUSALS_TO_PAUSE
 from sidecar.wire.rows import NewRow
 from sidecar.wire.split import decompress
-from tests.fakes.clock import until
 from tests.fakes.listener import HeldPort
 from tests.forward.rig import NAME, Rig, rows, run, sending, settings, span_row
 from tests.spans import span
+from tests.waiting import until
 
 BAD = "poison"
 

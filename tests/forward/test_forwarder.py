@@ -14,11 +14,12 @@ from sidecar.config import Config, Destination, Forward, Shutdown
 from sidecar.errors import StartError
 from sidecar.forward.forwarder import Forwarder, run_forwarder
 from sidecar.observe.metrics import Metrics
-from tests.fakes.clock import FakeClock, until
+from tests.fakes.clock import FakeClock
 from tests.fakes.langfuse import fake_langfuse
 from tests.fakes.listener import HeldPort
 from tests.forward.memory import MemorySource
 from tests.forward.rig import INSTANCE, NAME, destination, logger, rows, run, settings
+from tests.waiting import until
 
 
 class Everything:

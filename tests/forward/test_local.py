@@ -10,9 +10,10 @@ from sidecar.buffer.leases import Lane
 from sidecar.config import Destination
 from sidecar.forward.local import LIMIT, LocalSender
 from sidecar.observe.metrics import Metrics
-from tests.fakes.clock import FakeClock, until
+from tests.fakes.clock import FakeClock
 from tests.forward.memory import MemorySource
 from tests.forward.rig import NAME, rows, run
+from tests.waiting import until
 
 
 def local(source: MemorySource, keep_spans: int = 10_000) -> tuple[LocalSender, Metrics]:

@@ -17,10 +17,10 @@ from sidecar.config import BufferSettings, Config, Forward, Retry, Shutdown
 from sidecar.forward.forwarder import run_forwarder
 from sidecar.observe.metrics import Metrics
 from sidecar.wire.rows import NewRow
-from tests.fakes.clock import until
 from tests.fakes.langfuse import FakeLangfuse, fake_langfuse
 from tests.forward.rig import INSTANCE, destination, logger, rows, run, span_row
 from tests.spans import span
+from tests.waiting import until
 
 QUICK = Forward(linger_ms=5, concurrency=4, timeout_s=5, retry=Retry(initial_s=0.01, max_s=0.05))
 

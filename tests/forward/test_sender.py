@@ -9,9 +9,9 @@ import pytest
 
 from sidecar.buffer.leases import Lane
 from sidecar.forward.sender import KEY_POLL_S
-from tests.fakes.clock import until
 from tests.fakes.langfuse import SECRET_KEY
 from tests.forward.rig import rows, run, sending, settings
+from tests.waiting import until
 
 MIB = 2**20
 

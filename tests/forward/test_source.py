@@ -19,9 +19,9 @@ from sidecar.config import BufferSettings
 from sidecar.forward.source import Source
 from sidecar.observe.metrics import Metrics
 from sidecar.wire.rows import NewRow, Row
-from tests.fakes.clock import until
 from tests.forward.memory import MemorySource
 from tests.forward.rig import NAME, logger, rows, run
+from tests.waiting import until
 
 WIDE = LeaseLimit(2**30, 2**30, 2**30)
 

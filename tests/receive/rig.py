@@ -40,6 +40,7 @@ from sidecar.trace.live import LiveTraces
 from sidecar.wire import answer_pb2
 from sidecar.wire.shallow_pb2 import ResourceSpans
 from tests.spans import request, span
+from tests.waiting import DEADLINE_S
 
 T = TypeVar("T")
 
@@ -47,20 +48,12 @@ MIB = 1024 * 1024
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
 INSTANCE = "instance-under-test"
-DEADLINE_S = 10.0
 LOG = logging.getLogger("sidecar.receive")
 
 
 def run(scene: Coroutine[object, object, T]) -> T:
     """Run a scene to its end, within a minute."""
     return asyncio.run(asyncio.wait_for(scene, 60))
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition, with a deadline."""
-    async with asyncio.timeout(DEADLINE_S):
-        while not condition():  # noqa: ASYNC110  (any condition, not only an event)
-            await asyncio.sleep(0)
 
 
 @dataclass

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.receive.connections import HttpServer
-from tests.receive.rig import DEADLINE_S, run, until
+from tests.receive.rig import run
+from tests.waiting import DEADLINE_S, until
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
 

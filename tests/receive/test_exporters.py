@@ -16,7 +16,8 @@ from sidecar.errors import BufferFull
 from sidecar.receive.auth import Guard
 from sidecar.receive.grpc import run_grpc
 from tests.receive.grpc_rig import loopback
-from tests.receive.rig import INSTANCE, LOG, http_rig, make_rig, run, until
+from tests.receive.rig import INSTANCE, LOG, http_rig, make_rig, run
+from tests.waiting import until
 
 
 def finished(*names: str) -> list[ReadableSpan]:

@@ -18,8 +18,9 @@ from sidecar.receive.grpc import Reading
 from sidecar.wire import answer_pb2
 from sidecar.wire.batch import SpanBatch
 from tests.receive.grpc_rig import BODY, LOGS, METRICS, TRACES, GrpcRig, loopback, on_grpc
-from tests.receive.rig import INSTANCE, MIB, make_rig, until
+from tests.receive.rig import INSTANCE, MIB, make_rig
 from tests.spans import many, request, span
+from tests.waiting import until
 
 
 @pytest.mark.parametrize("compression", [None, grpc.Compression.Gzip, grpc.Compression.Deflate])

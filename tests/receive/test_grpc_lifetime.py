@@ -16,8 +16,9 @@ from sidecar.errors import StartError
 from sidecar.receive.auth import Guard
 from sidecar.receive.grpc import run_grpc
 from tests.receive.grpc_rig import BODY, TRACES, GrpcRig, grpc_rig, loopback, on_grpc
-from tests.receive.rig import AUTHORITY, INSTANCE, LOG, PROTOBUF, STRANGER, http_rig, make_rig, run, tls_files, until
+from tests.receive.rig import AUTHORITY, INSTANCE, LOG, PROTOBUF, STRANGER, http_rig, make_rig, run, tls_files
 from tests.spans import request, span
+from tests.waiting import until
 
 
 def test_a_taken_port_refuses_to_start_and_names_the_setting() -> None:

@@ -30,9 +30,9 @@ from tests.receive.rig import (
     on_http,
     run,
     tls_files,
-    until,
 )
 from tests.spans import request, span
+from tests.waiting import until
 
 
 def test_wrong_credentials_are_401_with_a_challenge_before_the_body_is_read() -> None:

@@ -14,8 +14,9 @@ from sidecar.receive.intake import Accepted, Payload
 from sidecar.receive.meter import Signal
 from sidecar.wire.batch import SpanBatch
 from sidecar.wire.encoding import Encoding
-from tests.receive.rig import Rig, make_rig, run, until
+from tests.receive.rig import Rig, make_rig, run
 from tests.spans import TRACE_ID, many, request, span
+from tests.waiting import until
 
 
 def payload(message: ExportTraceServiceRequest | bytes, encoding: Encoding = Encoding.PROTOBUF, public_key: str | None = None) -> Payload:
