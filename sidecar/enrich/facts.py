@@ -62,7 +62,14 @@ class Usage:
     @property
     def total(self) -> int:
         return (
-            self.input + self.output + self.cache_read + self.cache_write + self.cache_write_1h + self.reasoning + self.input_audio + self.output_audio
+            self.input
+            + self.output
+            + self.cache_read
+            + self.cache_write
+            + self.cache_write_1h
+            + self.reasoning
+            + self.input_audio
+            + self.output_audio
         )
 
 
