@@ -64,6 +64,10 @@ format: $(VENV)/dev.stamp ## Format the code
 proto: $(VENV)/dev.stamp ## Generate sidecar/wire/*_pb2.py from proto/
 	$(BIN)/python -m scripts.generate_proto
 
+.PHONY: prices
+prices: $(VENV)/dev.stamp ## Generate sidecar/enrich/prices.json anew (takes genai-prices' data from the package index)
+	$(BIN)/python -m scripts.generate_prices $(ARGS)
+
 .PHONY: docs
 docs: $(VENV)/dev.stamp ## Generate docs/configuration.md and docs/metrics.md
 	$(BIN)/python -m scripts.generate_docs
