@@ -98,6 +98,17 @@ class Auth(Base, frozen=True, kw_only=True):
     """Accept HTTP basic authentication."""
 
 
+class Cors(Base, frozen=True, kw_only=True):
+    allowed_origins: list[str]
+    """Origins of web pages that may send spans: `https://app.example.com`, with `*` for any part of it, or `*` for all."""
+    allowed_headers: list[str] = field(default_factory=list)
+    """Request headers that pages may set besides Content-Type and Content-Encoding, such as `Authorization`; `*` for all."""
+    exposed_headers: list[str] = field(default_factory=list)
+    """Headers of the answer that pages may read."""
+    max_age_s: NotNegative = 7200
+    """How long a browser may remember the answer to its preflight."""
+
+
 class HttpReceiver(Base, frozen=True, kw_only=True):
     enabled: bool = True
     """Listen for OTLP over HTTP."""
@@ -113,6 +124,8 @@ class HttpReceiver(Base, frozen=True, kw_only=True):
     """Serve HTTPS."""
     auth: Auth | None = None
     """Ask for credentials."""
+    cors: Cors | None = None
+    """Let web pages of other origins send spans; without it browsers refuse."""
 
 
 class GrpcReceiver(Base, frozen=True, kw_only=True):

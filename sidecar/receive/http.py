@@ -34,6 +34,7 @@ from sidecar.errors import (
 from sidecar.receive.auth import PUBLIC_KEY_HEADER, Guard, public_key_of
 from sidecar.receive.budget import InFlight, Share
 from sidecar.receive.connections import Connection, HttpServer
+from sidecar.receive.cors import CorsPolicy
 from sidecar.receive.echo import INSTANCE_HEADER, EchoDetector
 from sidecar.receive.inflate import ACCEPT_ENCODING, coding, inflate
 from sidecar.receive.intake import Accepted, Intake, Payload
@@ -120,6 +121,7 @@ class HttpExchange:
         self._guard = guard
         self._budget = budget
         self._echoes = EchoDetector(instance_id, log)
+        self._cors = CorsPolicy(settings.cors)
         self._loop = asyncio.get_running_loop()
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
@@ -141,6 +143,7 @@ class HttpExchange:
             outcome = failure.reason
         finally:
             self._meter.answered(known.signal, outcome, self._loop.time() - started)
+        self._cors.allow(request.headers, response.headers)
         return response
 
     def bad_head(self) -> web.Response:
@@ -161,6 +164,8 @@ class HttpExchange:
         content_type = headers.get(hdrs.CONTENT_TYPE, "")
         known.encoding = _CONTENT_TYPES.get(content_type) or _CONTENT_TYPES.get(content_type.partition(";")[0].strip().lower())
         known.signal = _signal(request.raw_path)
+        if request.method == hdrs.METH_OPTIONS and self._cors.is_preflight(headers):
+            return web.Response(status=204, headers={hdrs.SERVER: _SERVER_NAME, **self._cors.preflight(headers)})
         if request.method != hdrs.METH_POST:
             raise MethodNotAllowed(f"{request.method} is not served at this path; OTLP is sent with POST")
         self._echoes.check(headers.get(INSTANCE_HEADER))
