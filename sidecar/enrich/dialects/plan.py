@@ -1,0 +1,155 @@
+"""The plan of a span: which of its keys hold which fact. Made once for spans with equal scope and keys. Pure.
+
+Owns the memory of plans. It must not read values: those differ from span to span.
+
+Spans of one instrumentation at one place in the code have the same keys in the same order, so most of the look-ups need to be
+done only once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sidecar.enrich.dialects.detect import dialect_of
+from sidecar.enrich.dialects.dialect import Dialect
+from sidecar.enrich.dialects.keys import DECLARATIONS, FIELDS, GENAI_PREFIXES, INFRA_PREFIXES, MODEL_KEYS, TOOL_KEYS
+from sidecar.enrich.dialects.sources import Sources, sources_of
+from sidecar.enrich.facts import Kind
+from sidecar.enrich.view import SpanView
+
+MAX_KEYS = 64
+MAX_CHARACTERS = 2048
+"""Of all keys of a plan that is remembered, and of the scope's name."""
+
+FEW_KEYS = 24
+"""Spans with more are looked at for lists of messages that were flattened into keys."""
+_LISTS = (
+    "llm.input_messages.",
+    "llm.output_messages.",
+    "llm.tools.",
+    "llm.request.functions.",
+    "gen_ai.prompt.",
+    "gen_ai.completion.",
+    "retrieval.documents.",
+    "embedding.embeddings.",
+)
+"""Their first two parts differ."""
+
+_FIELDS_OF: dict[str, list[tuple[str, int]]] = {}
+for _field, _keys in FIELDS.items():
+    for _rank, _key in enumerate(_keys):
+        _FIELDS_OF.setdefault(_key, []).append((_field, _rank))
+
+_LABELS = {
+    "agent_id": "agent_id",
+    "agent_version": "agent_version",
+    "model_requested": "model_requested",
+    "model_answered": "model_answered",
+    "service_tier": "service_tier",
+    "tool_call_id": "tool_call_id",
+    "trace_name": "trace_name",
+}
+_COUNTS = {
+    "input_tokens": "input",
+    "output_tokens": "output",
+    "total_tokens": "total",
+    "cache_read": "cache_read",
+    "cache_write": "cache_write",
+    "cache_write_1h": "cache_write_1h",
+    "reasoning": "reasoning",
+    "input_audio": "input_audio",
+    "output_audio": "output_audio",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is known of a span from its scope and keys alone."""
+
+    dialect: Dialect
+    declarations: tuple[tuple[str, Mapping[str, Kind]], ...]
+    fallback: Kind
+    """What the span is when nothing on it says so."""
+    fields: Mapping[str, tuple[str, ...]]
+    """The keys of a field that the span has, the most trusted first."""
+    labels: tuple[tuple[str, tuple[str, ...]], ...]
+    """Attributes of Facts that are plain names, with their keys."""
+    counts: tuple[tuple[str, tuple[str, ...]], ...]
+    """Attributes of Counts with their keys."""
+    sources: Sources
+
+
+def make_plan(scope: str, keys: tuple[str, ...]) -> Plan:
+    """The plan for spans with this scope name and these keys."""
+    dialect = dialect_of(scope, keys)
+    present: dict[str, list[tuple[int, str]]] = {}
+    for key in keys:
+        for field, rank in _FIELDS_OF.get(key, ()):
+            present.setdefault(field, []).append((rank, key))
+    fields = {field: tuple(key for _, key in sorted(found)) for field, found in present.items()}
+    return Plan(
+        dialect,
+        tuple((key, kinds) for key, kinds in DECLARATIONS.items() if key in keys),
+        _fallback(keys),
+        fields,
+        tuple((name, fields[field]) for field, name in _LABELS.items() if field in fields),
+        tuple((name, fields[field]) for field, name in _COUNTS.items() if field in fields),
+        sources_of(scope, keys, dialect.inputs, dialect.outputs),
+    )
+
+
+def _fallback(keys: tuple[str, ...]) -> Kind:
+    if any(key in TOOL_KEYS for key in keys):
+        return Kind.TOOL
+    if any(key in MODEL_KEYS for key in keys):
+        return Kind.GENERATION
+    if any(key.startswith(INFRA_PREFIXES) for key in keys) and not any(key.startswith(GENAI_PREFIXES) for key in keys):
+        return Kind.INFRA
+    return Kind.SPAN
+
+
+def _collapsed(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """The keys with one for each list of messages: how long a conversation is makes no difference for the plan."""
+    seen: set[str] = set()
+    kept = []
+    for key in keys:
+        if key.startswith(_LISTS):
+            prefix = key[: key.index(".", key.index(".") + 1)]
+            if prefix in seen:
+                continue
+            seen.add(prefix)
+        kept.append(key)
+    return tuple(kept)
+
+
+class Plans:
+    """Remembers plans, in two generations: when the young one is full it becomes the old one, and what was not used since is dropped.
+
+    Bound: 256 plans x (2 KiB of keys' characters + 64 keys x 64 bytes + about 3 KiB for the plan) = 2.3 MiB. Keys are chosen by
+    users, so spans with more or longer keys get a plan of their own every time.
+    """
+
+    def __init__(self, entries: int = 256) -> None:
+        self._half = max(1, entries // 2)
+        self._young: dict[tuple[str, ...], Plan] = {}
+        self._old: dict[tuple[str, ...], Plan] = {}
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def plan(self, view: SpanView) -> Plan:
+        """The plan for this span."""
+        keys = tuple(view.keys)
+        if len(keys) > FEW_KEYS:
+            keys = _collapsed(keys)
+        signature = (view.scope_name, *keys)
+        known = self._young.get(signature)
+        if known is not None:
+            return known
+        known = self._old.pop(signature, None) or make_plan(view.scope_name, keys)
+        if len(keys) <= MAX_KEYS and sum(map(len, signature)) <= MAX_CHARACTERS:
+            if len(self._young) >= self._half:
+                self._old, self._young = self._young, {}
+            self._young[signature] = known
+        return known

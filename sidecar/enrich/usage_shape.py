@@ -1,0 +1,151 @@
+"""Model, tokens and cost of a span, so that Langfuse counts every call once and nothing else. Pure.
+
+Owns ``langfuse.observation.{model.name,usage_details,cost_details}``. It must not price; it writes what it is given.
+
+How the server (4.16) comes to numbers, and so what is written:
+
+* It skips model, tokens and cost of every span whose ``gen_ai.operation.name`` is ``invoke_agent`` or ``agent_step``, even
+  explicit ones. Where such a span is the call itself, the operation's name moves to metadata.
+* ``usage_details`` is taken as it is, so its buckets are disjoint; without ``total`` the total is their sum.
+* ``cost_details`` without ``total`` counts as nothing as soon as it has a key beside ``input`` and ``output``. So ``total`` is always there.
+* A span with a known model, no tokens and no cost is tokenised by the server, whatever it is. So on a span that is no call
+  empty ``usage_details`` are not enough: ``cost_details`` of 0 beside them stop both the counting and the tokenising.
+* Any cost, even a 0 that means "unknown", stops the server from pricing; an explicit empty object lets it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+from sidecar.enrich.edit import Edit
+from sidecar.enrich.facts import Facts, Kind, Usage
+from sidecar.enrich.keys import COST, COST_SOURCE, COSTS, METADATA, MODEL, MODELS, OPERATION, USAGE, USAGE_PREFIXES
+from sidecar.enrich.view import SpanView
+from sidecar.wire.attributes import encode_string
+
+SKIPPED_OPERATIONS = frozenset({"invoke_agent", "agent_step"})
+_CALL_KINDS = frozenset({Kind.GENERATION, Kind.EMBEDDING})
+_NO_USAGE = encode_string(USAGE, "{}")
+_NO_COST = encode_string(COST, '{"total":0}')
+_UNKNOWN_COST = encode_string(COST, "{}")
+_PROVIDER_COST = encode_string(COST_SOURCE, "provider")
+_COUNTED = frozenset((*MODELS, *COSTS, "genkit:output", "gcp.vertex.agent.llm_response"))
+"""Attributes of which any makes the server look for a model, tokens or a cost."""
+
+
+class Cost(Protocol):
+    """A price that was worked out for a call: USD by the keys of ``usage_json``."""
+
+    @property
+    def cost_usd(self) -> float: ...
+    @property
+    def details(self) -> Mapping[str, float]: ...
+    @property
+    def rule(self) -> str: ...
+    @property
+    def table_date(self) -> str: ...
+
+
+def usage_json(usage: Usage) -> str:
+    """Disjoint buckets under the keys that most rows of Langfuse's own price table have.
+
+    Of 234 rows 157 price ``input_cached_tokens`` (142 ``input_cache_read``), 43 ``input_cache_creation``, 25
+    ``input_cache_creation_1h``, 117 ``output_reasoning_tokens``; the audio keys are those that the server itself writes.
+    """
+    text = f'{{"input":{usage.input},"output":{usage.output}'
+    if usage.cache_read:
+        text += f',"input_cached_tokens":{usage.cache_read}'
+    if usage.cache_write:
+        text += f',"input_cache_creation":{usage.cache_write}'
+    if usage.cache_write_1h:
+        text += f',"input_cache_creation_1h":{usage.cache_write_1h}'
+    if usage.reasoning:
+        text += f',"output_reasoning_tokens":{usage.reasoning}'
+    if usage.input_audio:
+        text += f',"input_audio_tokens":{usage.input_audio}'
+    if usage.output_audio:
+        text += f',"output_audio_tokens":{usage.output_audio}'
+    return text + "}"
+
+
+def shape_usage(edit: Edit, facts: Facts, priced: Cost | None) -> None:
+    """Write what the span counts for: all of a call, nothing of anything else."""
+    if not facts.is_call:
+        _count_nothing(edit, facts)
+        return
+    view = edit.view
+    operation = view.text(OPERATION)
+    if operation in SKIPPED_OPERATIONS:
+        edit.put(f"{METADATA}.{OPERATION}", operation or "")
+        edit.remove(OPERATION)
+    _shape_model(edit, facts)
+    if facts.usage is not None and not _is_object(view.text(USAGE)):
+        edit.put(USAGE, usage_json(facts.usage))
+    _shape_cost(edit, facts, priced)
+
+
+def _shape_model(edit: Edit, facts: Facts) -> None:
+    model = facts.model_answered or facts.model_requested
+    if model and not edit.has(MODEL) and _shown_model(edit.view) != model:
+        edit.put(MODEL, model)
+
+
+def _shown_model(view: SpanView) -> str | None:
+    return view.first(*MODELS[1:])
+
+
+def _shape_cost(edit: Edit, facts: Facts, priced: Cost | None) -> None:
+    explicit = edit.view.text(COST)
+    if _is_object(explicit):
+        _complete(edit, explicit or "")
+    elif facts.cost_usd is not None:
+        _write_cost(edit, facts.cost_details, facts.cost_usd)
+        edit.put_raw(COST_SOURCE, _PROVIDER_COST)
+    elif priced is not None:
+        _write_cost(edit, priced.details, priced.cost_usd)
+        edit.put(COST_SOURCE, f"price table of {priced.table_date}: {priced.rule}")
+    elif facts.error is not None and facts.usage is None:
+        edit.put_raw(COST, _NO_COST)  # a call that failed: the server would tokenise what it was asked
+    elif any(key in edit.view for key in COSTS):
+        edit.put_raw(COST, _UNKNOWN_COST)
+
+
+def _write_cost(edit: Edit, details: Mapping[str, float], total: float) -> None:
+    edit.put(COST, msgspec.json.encode({**details, "total": total}).decode())
+
+
+def _is_object(text: str | None) -> bool:
+    return text is not None and text.lstrip()[:1] == "{"
+
+
+def _complete(edit: Edit, explicit: str) -> None:
+    """An explicit cost gets the total without which the server ignores it; nothing in it changes."""
+    try:
+        details = msgspec.json.decode(explicit)
+    except (msgspec.DecodeError, RecursionError):
+        return
+    numbers = [value for value in details.values() if isinstance(value, int | float) and not isinstance(value, bool)]
+    if details.get("total") is None and numbers and not details.keys() <= {"input", "output"}:
+        edit.put(COST, msgspec.json.encode({**details, "total": round(sum(numbers), 12)}).decode())
+
+
+def _count_nothing(edit: Edit, facts: Facts) -> None:
+    """A parent that adds its children up, or the second record of a call, must not count.
+
+    Explicit details stay, unless the span is shown as a call and known to be a double of one: they move to metadata then.
+    """
+    view = edit.view
+    if view.text(OPERATION) in SKIPPED_OPERATIONS:
+        return
+    explicit = (USAGE in view, COST in view)
+    if any(explicit) and facts.kind not in _CALL_KINDS:
+        return
+    for key, is_there in zip((USAGE, COST), explicit, strict=True):
+        if is_there:
+            edit.put(f"{METADATA}.{key.rpartition('.')[2]}", view.text(key) or "{}")
+    if any(explicit) or not _COUNTED.isdisjoint(view.keys) or any(view.has_prefix(prefix) for prefix in USAGE_PREFIXES):
+        edit.put_raw(USAGE, _NO_USAGE)
+        edit.put_raw(COST, _NO_COST)

@@ -1,0 +1,224 @@
+"""Read access to one span: its attributes by key, its events, status, scope and resource. Pure.
+
+Owns the reading of values as the types that dialects ask for. It must not know what any key means, nor change the span.
+The span has been mended: every attribute can be decoded and is valid UTF-8.
+"""
+
+from __future__ import annotations
+
+import builtins
+import math
+from collections.abc import Iterable, Iterator, KeysView
+from collections.abc import Set as AbstractSet
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from sidecar.wire.attributes import AttributeMemo, Value, decode, find
+from sidecar.wire.shallow_pb2 import Event, InstrumentationScope, Resource, Span
+
+MAX_SHORT = 128
+"""Bytes of an entry up to which it is read at once, through the memo; longer values are decoded when they are asked for."""
+MAX_DIGITS = 19
+"""Digits of a 64-bit integer: a longer string is no count."""
+
+
+_UNDECODED = object()
+"""Stands in for a long value that nobody asked for yet."""
+
+
+class AttributeView:
+    """Attributes by key. Of a key that occurs twice the last value counts, as for Langfuse."""
+
+    __slots__ = ("_joined", "_long", "_values")
+
+    def __init__(self, attributes: Iterable[bytes], memo: AttributeMemo) -> None:
+        values: dict[str, Any] = {}
+        long: dict[str, bytes] = {}
+        remembered = memo.decode
+        for raw in attributes:
+            if len(raw) <= MAX_SHORT:
+                key, values[key] = remembered(raw)
+            elif raw[0] == 0x0A and (size := raw[1]) < 0x80:
+                key = raw[2 : 2 + size].decode()
+                values[key] = _UNDECODED
+                long[key] = raw
+            else:
+                key, values[key] = decode(raw)
+        self._values = values
+        self._long = long
+        self._joined: str | None = None
+
+    def __contains__(self, key: str) -> builtins.bool:
+        return key in self._values
+
+    @property
+    def keys(self) -> KeysView[str]:
+        """Every key, in order of first appearance."""
+        return self._values.keys()
+
+    def get(self, key: str) -> Value | None:
+        """The value; None when there is none or it is empty. Lists and maps are the view's own: don't change them."""
+        value: Value = self._values.get(key)
+        if value is _UNDECODED:
+            value = self._values[key] = decode(self._long[key])[1]
+        return value
+
+    def text(self, key: str) -> str | None:
+        """A string that is not empty, else None."""
+        value: Value = self._values.get(key)
+        if value is _UNDECODED:
+            value = self._values[key] = decode(self._long[key])[1]
+        return value if value.__class__ is str and value else None
+
+    def first(self, *keys: str) -> str | None:
+        """The first of several strings that is there and not empty."""
+        for key in keys:
+            value = self.text(key)
+            if value is not None:
+                return value
+        return None
+
+    def int(self, key: str) -> builtins.int | None:
+        """An integer: as such, as an integral float, or as a string of decimal digits; else None."""
+        value = self.get(key)
+        if value is None or value.__class__ is int:
+            return value
+        if isinstance(value, float) and value.is_integer():
+            return int(value)
+        if isinstance(value, str) and value.isdecimal() and len(value) <= MAX_DIGITS:
+            return int(value)
+        return None
+
+    def float(self, key: str) -> builtins.float | None:
+        """A finite number: as such, or as a string of one; else None."""
+        value = self.get(key)
+        if value is None or value is True or value is False or not isinstance(value, int | float | str):
+            return None
+        try:
+            number = float(value)
+        except (ValueError, OverflowError):
+            return None
+        return number if math.isfinite(number) else None
+
+    def bool(self, key: str) -> builtins.bool | None:
+        """A bool: as such, or as the word ``true`` or ``false`` in any case; else None."""
+        value = self.get(key)
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            return {"true": True, "false": False}.get(value.lower())
+        return None
+
+    def has_prefix(self, prefix: str) -> builtins.bool:
+        """Whether any key starts so."""
+        if self._joined is None:
+            self._joined = "\n" + "\n".join(self._values)
+        return "\n" + prefix in self._joined
+
+    def items_with_prefix(self, prefix: str) -> Iterator[tuple[str, Value | None]]:
+        """Keys that start so, with their values."""
+        for key in list(self._values):
+            if key.startswith(prefix):
+                yield key, self.get(key)
+
+
+class EventView(NamedTuple):
+    """One event of a span."""
+
+    name: str
+    time_unix_nano: int
+    attributes: AttributeView
+
+
+class SpanView(AttributeView):
+    """One span: its own attributes are the view's own; what is around them is decoded when it is asked for.
+
+    A change of the span after the view was made is not seen.
+    """
+
+    __slots__ = ("__dict__", "_memo", "_resource", "_scope", "_span", "scope_name")
+
+    def __init__(self, span: Span, scope: InstrumentationScope, resource: Resource, memo: AttributeMemo) -> None:
+        super().__init__(span.attributes, memo)
+        self._span = span
+        self._scope = scope
+        self._resource = resource
+        self._memo = memo
+        self.scope_name = scope.name.decode(errors="replace")
+        """Name of the instrumentation scope; empty when there is none."""
+
+    @property
+    def scope_version(self) -> str:
+        return self._scope.version.decode(errors="replace")
+
+    @cached_property
+    def scope(self) -> AttributeView:
+        """The attributes of the instrumentation scope."""
+        return AttributeView(self._scope.attributes, self._memo)
+
+    def resource(self, key: str) -> Value | None:
+        """A value of the resource; None when there is none or it is empty."""
+        return find(self._resource.attributes, key.encode())
+
+    @cached_property
+    def name(self) -> str:
+        return self._span.name.decode(errors="replace")
+
+    @property
+    def kind(self) -> builtins.int:
+        """OTLP's SpanKind: 1 internal, 2 server, 3 client, 4 producer, 5 consumer."""
+        return self._span.kind
+
+    @property
+    def start_ns(self) -> builtins.int:
+        return self._span.start_time_unix_nano
+
+    @property
+    def end_ns(self) -> builtins.int:
+        return self._span.end_time_unix_nano
+
+    @property
+    def trace_id(self) -> bytes:
+        return self._span.trace_id
+
+    @property
+    def span_id(self) -> bytes:
+        return self._span.span_id
+
+    @property
+    def parent_id(self) -> bytes:
+        """Empty for a root."""
+        return self._span.parent_span_id
+
+    @property
+    def is_root(self) -> builtins.bool:
+        return not self._span.parent_span_id
+
+    @property
+    def status_code(self) -> builtins.int:
+        """OTLP's StatusCode: 0 unset, 1 ok, 2 error."""
+        return self._span.status.code
+
+    @property
+    def status_message(self) -> str:
+        return self._span.status.message.decode(errors="replace")
+
+    def find_events(self, names: AbstractSet[bytes]) -> list[EventView]:
+        """The events with one of these names, in the span's order; the others (a stream's chunks, mostly) are not opened."""
+        events = self._span.events
+        return [self._event(event) for event in events if event.name in names] if events else []
+
+    def first_event_ns(self, names: AbstractSet[bytes]) -> builtins.int | None:
+        """When the first of the events with these names happened (Unix time); None when there is none."""
+        for event in self._span.events:
+            if event.name in names:
+                return event.time_unix_nano
+        return None
+
+    @cached_property
+    def events(self) -> list[EventView]:
+        """Every event, in the span's order."""
+        return [self._event(event) for event in self._span.events]
+
+    def _event(self, event: Event) -> EventView:
+        return EventView(event.name.decode(errors="replace"), event.time_unix_nano, AttributeView(event.attributes, self._memo))
