@@ -16,6 +16,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import resources
 
 import uvloop
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, disable_created_metrics
@@ -40,7 +41,7 @@ from sidecar.observe.metrics import Metrics
 from sidecar.receive.auth import Guard
 from sidecar.receive.budget import InFlight
 from sidecar.receive.http import run_http
-from sidecar.receive.intake import Intake
+from sidecar.receive.intake import Intake, Stage
 from sidecar.trace.live import LiveTraces
 from sidecar.wire.batch import require_upb
 
@@ -156,7 +157,7 @@ def new_intake(config: Config, buffer: Buffer, router: Router, clock: Clock, met
     return Intake(
         buffer,
         router,
-        (enrich, mask),
+        (new_enricher() if config.enrichment.enabled else enrich, mask),
         LiveTraces(LIVE_TRACES_BYTES),
         clock,
         metrics,
@@ -164,6 +165,14 @@ def new_intake(config: Config, buffer: Buffer, router: Router, clock: Clock, met
         settle_s=config.enrichment.settle_s,
         discard=config.receivers.discard,
     )
+
+
+def new_enricher() -> Stage:
+    """The enrichment stage with its price table; only loaded when it is wanted."""
+    from sidecar.enrich.enricher import Enricher  # noqa: PLC0415  (dialects and prices cost memory, paid only when they are used)
+    from sidecar.enrich.prices import PriceBook  # noqa: PLC0415  (as above)
+
+    return Enricher(PriceBook.load(resources.files("sidecar.enrich").joinpath("prices.json").read_bytes()))
 
 
 @asynccontextmanager

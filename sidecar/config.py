@@ -161,7 +161,7 @@ class Admin(Base, frozen=True, kw_only=True):
 
 class Enrichment(Base, frozen=True, kw_only=True):
     enabled: bool = False
-    """Not part of this version: the stage is in place and passes every batch on as it is."""
+    """In the making: reads what spans say in any known dialect and writes type, model, usage, cost, content and errors where Langfuse shows them right. Agents and trace context are not part of it yet."""
     settle_s: NotNegative = 0
     """How long a row may wait for its trace's context before it is sealed; 0 seals at once."""
 

@@ -260,8 +260,6 @@ def _cross_check(config: Config, problems: list[str]) -> None:
         problems.append("receivers: http and grpc are both disabled; nothing could come in")
     if config.forward.batch_mib > config.forward.batch_raw_mib:
         problems.append("forward.batch_mib: is over forward.batch_raw_mib, which it can never reach")
-    if config.enrichment.enabled:
-        problems.append("enrichment.enabled: enrichment is not part of this version; leave it false")
     if config.masking.enabled:
         problems.append("masking.enabled: masking is not part of this version; leave it false")
 

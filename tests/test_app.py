@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.app import Shutdown, digest, leaves
@@ -16,7 +17,7 @@ from sidecar.config import Config, Destination, Secret
 from tests.fakes.clock import FakeClock
 from tests.fakes.langfuse import langfuse_thread
 from tests.processes import Sidecar, sidecar_process
-from tests.spans import many
+from tests.spans import Value, many, request, span
 
 NOWHERE = "http://127.0.0.1:1"
 JSON = {"logging": {"format": "json"}}
@@ -136,3 +137,21 @@ def test_a_nested_group_is_reported_by_what_is_inside() -> None:
 
     assert list(leaves(ExceptionGroup("outer", [ExceptionGroup("inner", [inner]), other]))) == [inner, other]
     assert list(leaves(None)) == []
+
+
+def test_with_enrichment_a_model_call_arrives_with_its_type_usage_and_cost(tmp_path: Path) -> None:
+    attributes: dict[str, Value] = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.request.model": "gpt-4o",
+        "gen_ai.usage.input_tokens": 1000,
+        "gen_ai.usage.output_tokens": 100,
+    }
+    with langfuse_thread() as fake, sidecar_process(tmp_path, fake.url, sets=["enrichment.enabled=true"]) as sidecar:
+        assert send(sidecar, request(span(name="chat gpt-4o", attributes=attributes)).SerializeToString()) == 200
+        fake.block_for_spans(1)
+
+        (arrived,) = fake.seen.spans()
+    values = {each.key: each.value.string_value for each in arrived.span.attributes}
+    assert values["langfuse.observation.type"] == "generation"
+    assert json.loads(values["langfuse.observation.usage_details"])["input"] == 1000
+    assert json.loads(values["langfuse.observation.cost_details"])["total"] == pytest.approx(0.0035)

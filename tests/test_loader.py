@@ -102,7 +102,6 @@ def test_every_problem_is_reported_at_once_with_its_path(tmp_path: Path) -> None
         ("receivers: {http: {tls: {cert_file: /dev/null}}}", "receivers.http.tls.key_file: is required"),
         ("receivers: {http: {auth: {}}}", "receivers.http.auth: needs"),
         ("masking: {enabled: true}", "masking is not part of this version"),
-        ("enrichment: {enabled: true}", "enrichment is not part of this version"),
         ("forward: {batch_mib: 20}", "forward.batch_mib"),
         ("[1, 2]", "expected a map of sections"),
         ("forward: 3", "forward: expected a map"),
