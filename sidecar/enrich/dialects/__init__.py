@@ -57,7 +57,7 @@ def read_facts(view: SpanView, plans: Plans | None = None) -> Facts:
     )
     if kind is Kind.GENERATION:
         facts.time_to_first_token_s = _first_token(view, plan)
-    if events or view.status_code == failures.ERROR or "error_type" in fields or "langfuse.observation.level" in view:
+    if events or view.status_code == failures.ERROR or "error_type" in fields or "level" in fields:
         exceptions = [event for event in events if event.name == "exception"]
         flagged = (view.text("langfuse.observation.level") or "").upper() in _FAILED_LEVELS
         facts.error = failures.read_error(view, fields, exceptions, trust_ok=dialect.trusts_ok, flagged=flagged)
@@ -171,7 +171,7 @@ def _first_token(view: SpanView, plan: Plan) -> float | None:
     if seconds is None and "first_token_ms" in fields:
         milliseconds = _number(view, fields["first_token_ms"])
         seconds = milliseconds / 1000 if milliseconds is not None else None
-    if seconds is None and "langfuse.observation.completion_start_time" in view:
+    if seconds is None and "completion_start" in fields:
         seconds = _since_start(view, view.text("langfuse.observation.completion_start_time"))
     if seconds is None:
         first_ns = view.first_event_ns(_FIRST_TOKENS)

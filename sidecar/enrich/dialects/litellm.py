@@ -39,8 +39,6 @@ def _refine(view: SpanView, facts: Facts) -> None:
     if requester is not None and len(requester) <= MAX_REPR:
         facts.session_id = facts.session_id or _found(_SESSION, requester)
         facts.user_id = facts.user_id or _found(_USER, requester)
-    if facts.kind is not Kind.GENERATION and facts.usage is None and view.text("gen_ai.operation.name") is None and facts.model_requested is None:
-        facts.is_call = False
 
 
 def _found(pattern: re.Pattern[str], text: str) -> str | None:
