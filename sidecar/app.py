@@ -105,28 +105,30 @@ async def run(config: Config, runner: RunnerFactory | None) -> None:
         run_receivers(config, new_intake(config, buffer, router, clock, metrics), guards, metrics, instance_id) as addresses,
     ):
         health.add_check(lambda: refusal(buffer))
-        stop = watch_signals(lambda: reload(forwarder, guards, metrics))
+        watch_signals(shutdown, lambda: reload(forwarder, guards, metrics))
         metrics.start_time.set(clock.wall_ms() / 1000)
         health.phase = Phase.READY
         log.info("ready", extra={"version": __version__, "config": digest(config), "admin": str(admin or ""), **addresses})
-        await stop.wait()
-        shutdown.begin()
+        await shutdown.requested.wait()
         health.phase = Phase.DRAINING
         log.info("draining", extra={"grace_s": config.shutdown.grace_s, "pending_spans": buffer.pending_spans})
     log.info("stopped", extra={"ledger": shown(buffer), "pending_spans": buffer.pending_spans})
 
 
 class Shutdown:
-    """When the grace period ends: it begins with the signal, not when the receivers have closed."""
+    """That the program should end, and when its grace period does: it begins with the signal, not when the receivers have closed."""
 
     def __init__(self, clock: Clock, grace_s: float) -> None:
+        self.requested = asyncio.Event()
         self._clock = clock
         self._grace_s = grace_s
         self._until_s: float | None = None
 
-    def begin(self) -> None:
-        """The signal has come."""
-        self._until_s = self._clock.monotonic() + self._grace_s
+    def request(self) -> None:
+        """End the program; a second signal does not lengthen the grace period."""
+        if self._until_s is None:
+            self._until_s = self._clock.monotonic() + self._grace_s
+        self.requested.set()
 
     def deadline(self) -> float:
         """Seconds of the monotonic clock."""
@@ -195,13 +197,12 @@ async def run_receivers(
         yield addresses
 
 
-def watch_signals(on_reload: Callable[[], None]) -> asyncio.Event:
-    """SIGTERM and SIGINT set the event that is returned; SIGHUP calls ``on_reload``."""
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+def watch_signals(shutdown: Shutdown, on_reload: Callable[[], None]) -> None:
+    """SIGTERM and SIGINT request the shutdown; SIGHUP calls ``on_reload``."""
+    loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, stop.set)
+        loop.add_signal_handler(each, shutdown.request)
     loop.add_signal_handler(signal.SIGHUP, on_reload)
-    return stop
 
 
 def reload(forwarder: Forwarder, guards: Mapping[str, Guard], metrics: Metrics) -> None:

@@ -118,11 +118,26 @@ def test_a_destination_that_is_the_sidecar_itself_refuses_to_start(tmp_path: Pat
 def test_the_grace_period_begins_with_the_signal() -> None:
     clock = FakeClock()
     shutdown = Shutdown(clock, 10)
-    shutdown.begin()
+    shutdown.request()
     begun = shutdown.deadline()
     asyncio.run(clock.advance(4))
+    shutdown.request()
 
-    assert shutdown.deadline() == begun
+    assert shutdown.deadline() == begun == 10
+    assert shutdown.requested.is_set()
+
+
+def test_a_draining_process_is_alive_but_not_ready(tmp_path: Path) -> None:
+    with langfuse_thread() as fake, sidecar_process(tmp_path, fake.url, {"forward": {"linger_ms": 60_000}}) as sidecar:
+        assert send(sidecar, many(1, 2).SerializeToString()) == 200
+        fake.slow(2)
+
+        sidecar.signal(signal.SIGTERM)
+
+        sidecar.wait_until(lambda: sidecar.admin("/readyz") == (503, "draining\n"), 5, "/readyz to say that it drains")
+        assert sidecar.admin("/livez")[0] == 200
+        assert sidecar.wait_for_exit() == 0
+        assert len(fake.seen.spans()) == 2
 
 
 def test_the_digest_tells_configurations_apart_but_knows_no_secret() -> None:

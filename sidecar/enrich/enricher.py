@@ -1,7 +1,7 @@
 """The enrichment of a batch: every span read, priced and shaped for Langfuse. Pure.
 
-Owns the order of the steps over a request: facts of every span, then what only neighbours show (a call seen twice, a run's
-agent), then prices, then the shape. It must not know dialects or prices themselves.
+Owns the order of the steps over a request: facts of every span, then what only neighbours show (the same call seen
+twice), then prices, then the shape. It must not know dialects or prices themselves.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections import Counter
 
 from sidecar.enrich.dialects import Plans, read_facts
 from sidecar.enrich.dialects.doubles import mark_doubles
-from sidecar.enrich.dialects.openllmetry import name_runs
 from sidecar.enrich.facts import Facts
 from sidecar.enrich.prices import PriceBook, Priced, Reason, Unpriced
 from sidecar.enrich.shape import Extra, shape
@@ -46,7 +45,6 @@ class Enricher:
                     spans.append(span)
                     seen.append((view, read_facts(view, self._plans)))
         mark_doubles(seen)
-        name_runs(seen)
         for span, (view, facts) in zip(spans, seen, strict=True):
             shape(span, view, facts, Extra(self._price(view, facts)))
         return batch

@@ -55,6 +55,15 @@ def test_a_parent_that_adds_up_its_calls_costs_nothing_itself() -> None:
     assert costs[0] is None or json.loads(str(costs[0])).get("total", 0) == 0
 
 
+def test_a_call_that_two_instrumentations_saw_costs_once() -> None:
+    twice: dict[str, Value] = {**CALL, "gen_ai.response.id": "chatcmpl-0123456789"}
+
+    spans = enriched(span(span_id=bytes(7) + b"\x01", attributes=twice), span(span_id=bytes(7) + b"\x02", attributes=twice))
+
+    costs = [json.loads(str(find(each.attributes, b"langfuse.observation.cost_details")))["total"] for each in spans]
+    assert sorted(costs) == [0, 0.0035]
+
+
 def test_a_call_without_a_price_is_counted_by_reason() -> None:
     enricher = Enricher(PriceBook.load(TABLE))
 
