@@ -109,7 +109,7 @@ async def run(config: Config, runner: RunnerFactory | None) -> None:
         metrics.start_time.set(clock.wall_ms() / 1000)
         health.phase = Phase.READY
         log.info("ready", extra={"version": __version__, "config": digest(config), "admin": str(admin or ""), **addresses})
-        await shutdown.requested.wait()
+        await shutdown.wait()
         health.phase = Phase.DRAINING
         log.info("draining", extra={"grace_s": config.shutdown.grace_s, "pending_spans": buffer.pending_spans})
     log.info("stopped", extra={"ledger": shown(buffer), "pending_spans": buffer.pending_spans})
@@ -119,7 +119,7 @@ class Shutdown:
     """That the program should end, and when its grace period does: it begins with the signal, not when the receivers have closed."""
 
     def __init__(self, clock: Clock, grace_s: float) -> None:
-        self.requested = asyncio.Event()
+        self._requested = asyncio.Event()
         self._clock = clock
         self._grace_s = grace_s
         self._until_s: float | None = None
@@ -128,7 +128,11 @@ class Shutdown:
         """End the program; a second signal does not lengthen the grace period."""
         if self._until_s is None:
             self._until_s = self._clock.monotonic() + self._grace_s
-        self.requested.set()
+        self._requested.set()
+
+    async def wait(self) -> None:
+        """Return once it is requested."""
+        await self._requested.wait()
 
     def deadline(self) -> float:
         """Seconds of the monotonic clock."""
