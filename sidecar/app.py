@@ -16,6 +16,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict
 from importlib import resources
 
 import uvloop
@@ -112,7 +113,8 @@ async def run(config: Config, runner: RunnerFactory | None) -> None:
         await shutdown.wait()
         health.phase = Phase.DRAINING
         log.info("draining", extra={"grace_s": config.shutdown.grace_s, "pending_spans": buffer.pending_spans})
-    log.info("stopped", extra={"ledger": shown(buffer), "pending_spans": buffer.pending_spans})
+    destinations = [asdict(status) for status in forwarder.status()]
+    log.info("stopped", extra={"ledger": shown(buffer), "pending_spans": buffer.pending_spans, "destinations": destinations})
 
 
 class Shutdown:

@@ -8,6 +8,7 @@ import signal
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import cast
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -54,7 +55,11 @@ def test_what_does_not_fit_the_grace_period_stays_on_disk_for_the_next_start(tmp
         fake.down()
         assert send(sidecar, many(1, 4).SerializeToString()) == 200
         assert sidecar.terminate() == 0
-        assert events(sidecar)[-1]["pending_spans"] == 4
+        last = events(sidecar)[-1]
+        assert last["pending_spans"] == 4
+        (destination,) = cast("list[dict[str, object]]", last["destinations"])
+        assert destination["name"] == "default"
+        assert "connection_refused" in str(destination["last_failure"])
         fake.up()
 
         sidecar.start()

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from sidecar.buffer.lanes import Lanes
 from sidecar.buffer.ledger import Ledger
 from sidecar.clock import Clock
-from sidecar.observe.metrics import Metrics
+from sidecar.observe.metrics import LEDGER_FAMILIES, Metrics
 
 
 class Numbers(Protocol):
@@ -37,13 +37,12 @@ class BufferCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         ledger = self._numbers.ledger
-        spans = CounterMetricFamily(
-            "sidecar_ledger_spans_total", "Spans by what became of them; see the ledger's identities.", labels=("state", "reason")
-        )
+        (name, _, labels, text), (pending_name, _, _, pending_text) = LEDGER_FAMILIES
+        spans = CounterMetricFamily(name, text, labels=labels.split(", "))
         for (state, reason), count in sorted(ledger.totals.items()):
             spans.add_metric((state, reason), count)
         yield spans
-        yield GaugeMetricFamily("sidecar_ledger_pending_spans", "Spans in the buffer.", value=ledger.pending)
+        yield GaugeMetricFamily(pending_name, pending_text, value=ledger.pending)
 
 
 def show(metrics: Metrics, numbers: Numbers, lanes: Lanes, clock: Clock) -> None:

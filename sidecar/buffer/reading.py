@@ -27,11 +27,6 @@ PAGE_BYTES = 1024 * 1024
 """An operator's page: 64 rows or 1 MiB, some milliseconds."""
 
 
-def read_backlog(core: BufferCore, destination: str, after_id: int, skip: Collection[int], limit: LeaseLimit, max_rows: int) -> Backlog:
-    """``choose`` and ``fetch`` in one."""
-    return fetch(core, choose(core, destination, after_id, skip, limit, max_rows))
-
-
 def choose(core: BufferCore, destination: str, after_id: int, skip: Collection[int], limit: LeaseLimit, max_rows: int) -> Choice:
     """The oldest rows after ``after_id`` within ``limit``, but always at least one if there is one.
 

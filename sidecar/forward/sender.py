@@ -39,7 +39,7 @@ PROBE = LeaseLimit(max_bytes=1, max_raw_bytes=1, max_spans=1)
 
 @dataclass(frozen=True, slots=True)
 class SenderStatus:
-    """What `/readyz` details and operators are told of a destination."""
+    """What the last log line says of a destination, so that what stayed on disk is explained."""
 
     name: str
     state: str

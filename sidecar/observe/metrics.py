@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.metrics_core import Metric
 
 SECONDS_SHORT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 SECONDS_LONG = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -88,25 +84,4 @@ LEDGER_FAMILIES = (
     ("sidecar_ledger_spans_total", "counter", "state, reason", "The ledger: spans by state and reason since the buffer was created."),
     ("sidecar_ledger_pending_spans", "gauge", "", "The ledger: spans stored and not yet settled."),
 )
-"""Read from the buffer at each scrape, because the ledger lives there and survives restarts."""
-
-
-class LedgerCollector:
-    """Shows the ledger. ``read`` gives spans by (state, reason) and the pending spans."""
-
-    def __init__(self, read: Callable[[], tuple[Mapping[tuple[str, str], int], int]]) -> None:
-        self._read = read
-
-    def describe(self) -> Iterable[Metric]:
-        """No names ahead of a scrape: they are constant and unique."""
-        return ()
-
-    def collect(self) -> Iterable[Metric]:
-        """The families of ``LEDGER_FAMILIES``."""
-        totals, pending = self._read()
-        (name, _, labels, text), (pending_name, _, _, pending_text) = LEDGER_FAMILIES
-        counter = CounterMetricFamily(name, text, labels=labels.split(", "))
-        for (state, reason), spans in sorted(totals.items()):
-            counter.add_metric([state, reason], spans)
-        yield counter
-        yield GaugeMetricFamily(pending_name, pending_text, value=pending)
+"""(name, type, labels, meaning). Read at each scrape by ``buffer.collector``, because the ledger lives there and survives restarts."""

@@ -38,11 +38,6 @@ class Guard:
         self.reload()
 
     @property
-    def is_open(self) -> bool:
-        """True when no credentials are asked for."""
-        return self._settings is None
-
-    @property
     def challenge(self) -> str:
         """The value of ``WWW-Authenticate`` (RFC 9110, section 11.6.1)."""
         schemes = ['Bearer realm="langfuse-sidecar"'] if self._bearer else []

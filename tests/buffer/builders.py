@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +17,8 @@ from sidecar.buffer.core import BufferCore
 from sidecar.buffer.disk import Disk
 from sidecar.buffer.leases import Append, Lane, Lease, LeaseLimit
 from sidecar.buffer.opening import Connect, Opened, connect, opened
+from sidecar.buffer.reading import choose, fetch
+from sidecar.buffer.records import Backlog
 from sidecar.buffer.runner import RunnerFactory
 from sidecar.buffer.tending import Seal
 from sidecar.clock import Clock, SystemClock
@@ -142,3 +144,8 @@ def assert_balanced(core: BufferCore) -> None:
 
 def ledger_on_disk(db: sqlite3.Connection) -> dict[tuple[str, str], int]:
     return {(state, reason): spans for state, reason, spans in db.execute("SELECT state, reason, spans FROM ledger")}
+
+
+def read_backlog(core: BufferCore, destination: str, after_id: int, skip: Collection[int], limit: LeaseLimit, max_rows: int) -> Backlog:
+    """Choosing and fetching in one, as a lease of the backlog does them in two."""
+    return fetch(core, choose(core, destination, after_id, skip, limit, max_rows))

@@ -13,10 +13,9 @@ import pytest
 from sidecar.buffer.core import LOG_BYTES, BufferCore
 from sidecar.buffer.disk import MIB
 from sidecar.buffer.opening import CORRUPT_KEPT, reserve_bytes, set_aside, set_aside_files
-from sidecar.buffer.reading import read_backlog
 from sidecar.buffer.records import Group, InFlight, Settlement
 from sidecar.errors import BufferError, BufferLocked, BufferUnwritable  # noqa: A004  (the tree's name is the field's)
-from tests.buffer.builders import ANY, NOW_MS, append, assert_balanced, crashing, file, row, settings
+from tests.buffer.builders import ANY, NOW_MS, append, assert_balanced, crashing, file, read_backlog, row, settings
 from tests.buffer.test_core import FaultyConnection, faulty
 
 

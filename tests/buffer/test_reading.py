@@ -8,9 +8,9 @@ import pytest
 from sidecar.buffer import reading
 from sidecar.buffer.core import BufferCore
 from sidecar.buffer.leases import Buried, LeaseLimit
-from sidecar.buffer.reading import PAGE_ROWS, SCAN_ROWS, page, read_backlog
+from sidecar.buffer.reading import PAGE_ROWS, SCAN_ROWS, page
 from sidecar.buffer.records import Filter, Group, Kind, Settlement
-from tests.buffer.builders import ANY, append, assert_balanced, file, row
+from tests.buffer.builders import ANY, append, assert_balanced, file, read_backlog, row
 
 
 def ids(core: BufferCore, after: int = 0, skip: frozenset[int] = frozenset(), limit: LeaseLimit = ANY, max_rows: int = 1000) -> list[int]:

@@ -18,11 +18,10 @@ from sidecar.buffer import upkeep
 from sidecar.buffer.core import BufferCore
 from sidecar.buffer.leases import Buried, LeaseLimit
 from sidecar.buffer.ledger import REASONED, Transition
-from sidecar.buffer.reading import read_backlog
 from sidecar.buffer.records import Filter, Group, InFlight, Kind, Settlement
 from sidecar.errors import BufferFull
 from sidecar.wire.rows import NewRow, Row
-from tests.buffer.builders import append, assert_balanced, crash, file, row
+from tests.buffer.builders import append, assert_balanced, crash, file, read_backlog, row
 
 DESTINATIONS = ("one", "two")
 MAX_KIB = 4

@@ -8,10 +8,9 @@ import pytest
 from sidecar.buffer import upkeep
 from sidecar.buffer.core import DRAIN_BYTES, BufferCore
 from sidecar.buffer.leases import Buried
-from sidecar.buffer.reading import read_backlog
 from sidecar.buffer.records import Filter, Group, Kind, Settlement, SettlingRow
 from sidecar.wire.rows import Row
-from tests.buffer.builders import ANY, NOW_MS, append, assert_balanced, file, row
+from tests.buffer.builders import ANY, NOW_MS, append, assert_balanced, file, read_backlog, row
 from tests.buffer.test_reading import flip
 
 

@@ -24,14 +24,12 @@ def guard(settings: Auth | None) -> Guard:
 
 def test_without_settings_everyone_comes_in() -> None:
     open_guard = guard(None)
-    assert open_guard.is_open
     open_guard.check(None)
     open_guard.check("Basic whatever")
 
 
 def test_the_configured_bearer_token_opens() -> None:
     closed = guard(Auth(bearer_token=Secret("s3cret-token")))
-    assert not closed.is_open
     closed.check("Bearer s3cret-token")
     closed.check("bearer   s3cret-token ")
 
