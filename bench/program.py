@@ -11,4 +11,4 @@ from sidecar.loader import load
 
 if __name__ == "__main__":
     runner = {"hybrid": hybrid, "aiosqlite": threaded, "inline": inline}[sys.argv[1]]
-    sys.exit(serve(load([], sys.argv[2:], os.environ), runner))
+    sys.exit(serve(load([], sys.argv[2:], os.environ), os.environ, runner))

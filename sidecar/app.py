@@ -14,10 +14,9 @@ import random
 import secrets
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
-from importlib import resources
 
 import uvloop
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, disable_created_metrics
@@ -28,10 +27,9 @@ from sidecar.buffer.control import serve_control
 from sidecar.buffer.runner import RunnerFactory
 from sidecar.clock import Clock, SystemClock
 from sidecar.config import Config, Endpoint, GrpcReceiver, HttpReceiver
-from sidecar.enrich.stage import enrich
 from sidecar.errors import ConfigError, SidecarError
 from sidecar.forward.addresses import own_address_check
-from sidecar.forward.forwarder import Forwarder, run_forwarder
+from sidecar.forward.forwarder import run_forwarder
 from sidecar.forward.router import Router
 from sidecar.loader import Loaded, to_yaml
 from sidecar.mask.stage import mask
@@ -41,29 +39,32 @@ from sidecar.observe.logs import configure, error_text
 from sidecar.observe.metrics import Metrics
 from sidecar.receive.auth import Guard
 from sidecar.receive.budget import InFlight
+from sidecar.receive.enrichment import EnrichmentRules, new_enrichment
 from sidecar.receive.http import run_http
-from sidecar.receive.intake import Intake, Stage
-from sidecar.trace.live import LiveTraces
+from sidecar.receive.intake import Intake
+from sidecar.receive.pipeline import Pipeline
+from sidecar.rulefiles import RuleFile, RuleFiles, watched
 from sidecar.wire.batch import require_upb
 
 MIB = 1024 * 1024
 SWITCH_INTERVAL_S = 0.0005
 """How long one thread may keep the interpreter while another waits: at the default of 5 ms each of a commit's few
 calls on SQLite's thread would wait that long behind a busy loop."""
-LIVE_TRACES_BYTES = 16 * MIB
-"""About 40,000 traces of 400 bytes."""
 
 log = logging.getLogger("sidecar")
 
 
-def serve(loaded: Loaded, runner: RunnerFactory | None = None) -> int:
-    """Run until SIGTERM or SIGINT; returns the exit code. ``runner`` is where SQLite runs; None: the buffer's own choice."""
+def serve(loaded: Loaded, env: Mapping[str, str], runner: RunnerFactory | None = None) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit code.
+
+    ``env`` is what rule files may refer to. ``runner`` is where SQLite runs; None: the buffer's own choice.
+    """
     configure(loaded.config.logging, sys.stderr)
     for warning in loaded.warnings:
         log.warning(warning)
     try:
         require_upb()
-        uvloop.run(run(loaded.config, runner))
+        uvloop.run(run(loaded.config, env, runner))
     except ConfigError as error:
         log.error("the configuration is wrong", extra={"problems": error.problems})  # noqa: TRY400  (an operator's mistake needs no stack)
         return 2
@@ -89,7 +90,7 @@ def leaves(error: BaseException | None) -> Iterator[BaseException]:
         yield error
 
 
-async def run(config: Config, runner: RunnerFactory | None) -> None:
+async def run(config: Config, env: Mapping[str, str], runner: RunnerFactory | None) -> None:
     """The program between its first and its last line."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     clock, metrics, health = SystemClock(), new_metrics(), Health()
@@ -98,15 +99,29 @@ async def run(config: Config, runner: RunnerFactory | None) -> None:
     guards = new_guards(config)
     shutdown = Shutdown(clock, config.shutdown.grace_s)
     await own_address_check(config.destinations, listeners(config))
+    rules = EnrichmentRules(config.enrichment, env)
+    files = RuleFiles(rules.files if config.enrichment.enabled else ())
+    files.load_all()
+    enrichment = new_enrichment(config.enrichment, rules) if config.enrichment.enabled else None
+    pipeline = Pipeline(mask, enrichment, metrics, log.getChild("enrich"))
+
+    def renew(file: RuleFile[object]) -> None:
+        if enrichment is not None:
+            rules.renew(enrichment.enricher, file)
+
     async with (
         open_admin(config.admin, metrics, health) as admin,
-        open_buffer(config.buffer, clock, metrics, log.getChild("buffer"), runner=runner) as buffer,
+        open_buffer(config.buffer, clock, metrics, log.getChild("buffer"), runner=runner, seal=pipeline.seal if enrichment else None) as buffer,
         serve_control(buffer, log.getChild("control")),
         run_forwarder(config, buffer, clock, metrics, random.SystemRandom(), log.getChild("forward"), instance_id, shutdown.deadline) as forwarder,
-        run_receivers(config, new_intake(config, buffer, router, clock, metrics), guards, metrics, instance_id) as addresses,
+        sealed_at_the_end(buffer),
+        watched(files, clock, renew, log.getChild("rules"), metrics),
+        run_receivers(config, new_intake(config, buffer, router, pipeline, clock, metrics), guards, metrics, instance_id) as addresses,
     ):
         health.add_check(lambda: refusal(buffer))
-        watch_signals(shutdown, lambda: reload(forwarder, guards, metrics))
+        watch_signals(
+            shutdown, lambda: reload((*(guard.reload for guard in guards.values()), forwarder.reload_keys, lambda: files.reload_all(renew)), metrics)
+        )
         metrics.start_time.set(clock.wall_ms() / 1000)
         health.phase = Phase.READY
         log.info("ready", extra={"version": __version__, "config": digest(config), "admin": str(admin or ""), **addresses})
@@ -160,27 +175,16 @@ def new_guards(config: Config) -> Mapping[str, Guard]:
     return {name: Guard(each.auth, f"receivers.{name}.auth") for name, each in receivers.items() if each.enabled}
 
 
-def new_intake(config: Config, buffer: Buffer, router: Router, clock: Clock, metrics: Metrics) -> Intake:
-    """The one receive path, with its stages in order."""
-    return Intake(
-        buffer,
-        router,
-        (new_enricher() if config.enrichment.enabled else enrich, mask),
-        LiveTraces(LIVE_TRACES_BYTES),
-        clock,
-        metrics,
-        log.getChild("receive"),
-        settle_s=config.enrichment.settle_s,
-        discard=config.receivers.discard,
-    )
+def new_intake(config: Config, buffer: Buffer, router: Router, pipeline: Pipeline, clock: Clock, metrics: Metrics) -> Intake:
+    """The one receive path."""
+    return Intake(buffer, router, pipeline, clock, metrics, log.getChild("receive"), discard=config.receivers.discard)
 
 
-def new_enricher() -> Stage:
-    """The enrichment stage with its price table; only loaded when it is wanted."""
-    from sidecar.enrich.enricher import Enricher  # noqa: PLC0415  (dialects and prices cost memory, paid only when they are used)
-    from sidecar.enrich.prices import PriceBook  # noqa: PLC0415  (as above)
-
-    return Enricher(PriceBook.load(resources.files("sidecar.enrich").joinpath("prices.json").read_bytes()))
+@asynccontextmanager
+async def sealed_at_the_end(buffer: Buffer) -> AsyncIterator[None]:
+    """When no more spans come, rows have nothing left to wait for: what the forwarder can still deliver must not settle on."""
+    yield
+    await buffer.seal_all()
 
 
 @asynccontextmanager
@@ -211,10 +215,10 @@ def watch_signals(shutdown: Shutdown, on_reload: Callable[[], None]) -> None:
     loop.add_signal_handler(signal.SIGHUP, on_reload)
 
 
-def reload(forwarder: Forwarder, guards: Mapping[str, Guard], metrics: Metrics) -> None:
-    """What SIGHUP does: tokens and keys are read from their files again, paused destinations are probed at once."""
+def reload(reads: Iterable[Callable[[], None]], metrics: Metrics) -> None:
+    """What SIGHUP does: tokens, keys and rule files are read again, paused destinations are probed at once."""
     failures = []
-    for read in (*(guard.reload for guard in guards.values()), forwarder.reload_keys):
+    for read in reads:
         try:
             read()
         except SidecarError as error:
@@ -223,7 +227,7 @@ def reload(forwarder: Forwarder, guards: Mapping[str, Guard], metrics: Metrics) 
     if failures:
         log.error("reload failed, what could not be read stays as it was", extra={"errors": failures})
     else:
-        log.info("reloaded keys and tokens; other settings need a restart")
+        log.info("reloaded keys, tokens and rule files; other settings need a restart")
 
 
 def listeners(config: Config) -> Sequence[Endpoint]:

@@ -75,21 +75,26 @@ def _load(files: tuple[Path, ...], sets: tuple[str, ...]) -> Loaded:
 @configured
 @fails_plainly
 def run(files: tuple[Path, ...], sets: tuple[str, ...]) -> None:
-    """Run the sidecar until SIGTERM or SIGINT; SIGHUP reads keys and tokens from their files again."""
+    """Run the sidecar until SIGTERM or SIGINT; SIGHUP reads keys, tokens and rule files again."""
     loaded = _load(files, sets)
     from sidecar.app import serve  # noqa: PLC0415  (the daemon's imports cost 300 ms, which the other commands need not pay)
 
-    sys.exit(serve(loaded))
+    sys.exit(serve(loaded, os.environ))
 
 
 @cli.command()
 @configured
 @fails_plainly
 def validate(files: tuple[Path, ...], sets: tuple[str, ...]) -> None:
-    """Check the configuration; report every problem at once."""
+    """Check the configuration and its rule files; report every problem at once."""
     loaded = _load(files, sets)
     for warning in loaded.warnings:
         click.echo(f"warning: {warning}", err=True)
+    if loaded.config.enrichment.enabled:
+        from sidecar.receive.enrichment import EnrichmentRules  # noqa: PLC0415  (the parsers are not needed by the other commands)
+        from sidecar.rulefiles import RuleFiles  # noqa: PLC0415  (as above)
+
+        RuleFiles(EnrichmentRules(loaded.config.enrichment, os.environ).files).load_all()
     click.echo("the configuration is good")
 
 

@@ -160,10 +160,28 @@ class Admin(Base, frozen=True, kw_only=True):
 
 
 class Enrichment(Base, frozen=True, kw_only=True):
-    enabled: bool = False
-    """In the making: reads what spans say in any known dialect and writes type, model, usage, cost, content and errors where Langfuse shows them right. Agents and trace context are not part of it yet."""
-    settle_s: NotNegative = 0
-    """How long a row may wait for its trace's context before it is sealed; 0 seals at once."""
+    enabled: bool = True
+    """Read what spans say in any known dialect, and write type, model, usage, cost, content, errors, agent, user and session where Langfuse shows them right."""
+    agents: str = ""
+    """YAML file that says who the agents are (config/agents.yaml is an example); read again when it changes and on SIGHUP. Empty: agents have the names that spans give."""
+    models: str = ""
+    """YAML file of your own models' prices, aliases and metadata (config/models.yaml); read again likewise. Empty: the built-in table alone."""
+    rules: str = ""
+    """YAML file of rules that find decisions, handoffs, conflicts and heartbeats (config/enrich.yaml); read again likewise. Empty: the built-in rules alone."""
+    settle_s: NotNegative = 6
+    """How long a row may wait for its trace's context before it is sealed; 0 seals at once. Batch exporters flush every 5 s, and a trace's root ends it sooner."""
+    spans: Literal["all", "llm"] = "all"
+    """`llm` leaves out infrastructure spans (HTTP, RPC, database, queue) wherever they stand, and traces without any LLM work; counted `filtered` and `omitted`."""
+    max_value_kib: Annotated[float, Meta(ge=0.125)] = 256
+    """A longer value is cut: JSON stays JSON and the newest messages stay whole."""
+    max_span_kib: Annotated[float, Meta(ge=4)] = 1024
+    """All values of a span together; the largest are cut first."""
+    environment: Annotated[str, Meta(pattern=r"^(?:(?!langfuse)[a-z0-9_-]{1,40})?$")] = ""
+    """Langfuse environment of spans that name none. Also `LANGFUSE_TRACING_ENVIRONMENT`."""
+    release: Annotated[str, Meta(max_length=200)] = ""
+    """Release of spans that name none. Also `LANGFUSE_RELEASE`."""
+    resource: dict[str, str] = field(default_factory=dict)
+    """Resource attributes for spans whose resource lacks them; empty values are not added. By default the place, from the variables `POD_NAME`, `POD_NAMESPACE`, `NODE_NAME` and `CONTAINER_NAME` (Kubernetes' Downward API)."""
 
 
 class Masking(Base, frozen=True, kw_only=True):

@@ -35,6 +35,9 @@ def from_environment(env: Mapping[str, str], problems: list[str]) -> tuple[dict[
     flush_at = _number(env, "LANGFUSE_FLUSH_AT", problems)
     if flush_at is not None:
         put("forward", "batch_spans", max(1, int(flush_at)))
+    for name, key in ENRICHMENT.items():
+        if value := env.get(name, "").strip():
+            put("enrichment", key, value)
     for name, reason in IGNORED.items():
         if env.get(name):
             warnings.append(f"{name} is set but has no effect: {reason}")
@@ -48,11 +51,16 @@ IGNORED: Mapping[str, str] = {
     "LANGFUSE_SAMPLING_RATE": "this version keeps every span",
     "LANGFUSE_ENABLE_SAMPLING": "this version keeps every span",
     "LANGFUSE_MAX_LATENCY_MS": "this version keeps every span",
-    "LANGFUSE_TRACING_ENVIRONMENT": "this version passes spans on as they are",
-    "LANGFUSE_ENVIRONMENT": "this version passes spans on as they are",
-    "LANGFUSE_RELEASE": "this version passes spans on as they are",
 }
 """Known variables that this version can't follow, and why; setting one is never silent."""
+
+
+ENRICHMENT: Mapping[str, str] = {
+    "LANGFUSE_ENVIRONMENT": "environment",
+    "LANGFUSE_TRACING_ENVIRONMENT": "environment",
+    "LANGFUSE_RELEASE": "release",
+}
+"""Variables whose text is a setting's; of two for one setting the later wins."""
 
 
 def base_url(env: Mapping[str, str]) -> str:

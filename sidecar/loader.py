@@ -38,6 +38,14 @@ class Loaded(Struct, frozen=True):
 
 
 DEFAULTS: Mapping[str, object] = {
+    "enrichment": {
+        "resource": {
+            "k8s.pod.name": "${env:POD_NAME:-}",
+            "k8s.namespace.name": "${env:POD_NAMESPACE:-}",
+            "k8s.node.name": "${env:NODE_NAME:-}",
+            "k8s.container.name": "${env:CONTAINER_NAME:-}",
+        }
+    },
     "buffer": {"path": "${env:SIDECAR_DATA_DIR:-./data}/buffer.db"},
     "destinations": [
         {
@@ -260,6 +268,8 @@ def _cross_check(config: Config, problems: list[str]) -> None:
         problems.append("receivers: http and grpc are both disabled; nothing could come in")
     if config.forward.batch_mib > config.forward.batch_raw_mib:
         problems.append("forward.batch_mib: is over forward.batch_raw_mib, which it can never reach")
+    if config.enrichment.max_value_kib > config.enrichment.max_span_kib:
+        problems.append("enrichment.max_value_kib: larger than max_span_kib, so that it would never be reached")
     if config.masking.enabled:
         problems.append("masking.enabled: masking is not part of this version; leave it false")
 

@@ -33,7 +33,7 @@ def test_sizes_and_times_carry_their_unit_in_the_key() -> None:
         if isinstance(each.default, int | float) and not isinstance(each.default, bool)
     ]
 
-    assert [name for name in numbers if name not in unitless and not name.endswith(("_mib", "_s", "_ms", "_h", "_spans"))] == []
+    assert [name for name in numbers if name not in unitless and not name.endswith(("_mib", "_kib", "_s", "_ms", "_h", "_spans"))] == []
 
 
 def test_settings_are_frozen() -> None:

@@ -35,15 +35,20 @@ FETCH_ROWS = 128
 """Rows of one step of a read on the loop; 128 rows of 4 KiB take about 1 ms."""
 
 
+NEVER_MS = 1 << 62
+"""Later than any row is due."""
+
+
 class Buffer:
     """An open buffer; see ``open_buffer``."""
 
-    def __init__(self, file: Opened, worker: Worker, clock: Clock, log: logging.Logger) -> None:
+    def __init__(self, file: Opened, worker: Worker, tending: Tending, clock: Clock, log: logging.Logger) -> None:
         self.path = file.path
         self.buffer_id = file.buffer_id
         self._file = file
         self._core = file.core
         self._worker = worker
+        self._tending = tending
         self._lanes = worker.lanes
         self._clock = clock
         self._log = log
@@ -86,6 +91,10 @@ class Buffer:
     def hasten(self, trace_ids: Collection[bytes]) -> None:
         """Seal these traces' settling rows soon: their context is complete."""
         self._worker.hasten(trace_ids)
+
+    async def seal_all(self) -> int:
+        """Seal every settling row now, because nothing more will come; returns how many."""
+        return await self._tending.seal_due(NEVER_MS)
 
     def status(self, destination: str) -> LaneStatus:
         return self._lanes[destination].status()
@@ -286,7 +295,7 @@ async def open_buffer(
 ) -> AsyncIterator[Buffer]:
     """Hold the buffer open. Leaving the block commits what waits, checkpoints and marks the file clean.
 
-    ``seal`` looks at each row that is due to be sealed and returns its rewritten form, or None for as it is.
+    ``seal`` looks at each row that is due to be sealed and returns its rewritten form, None for as it is, or ``Omit``.
     ``runner``: where the core runs, by default what suits ``durability`` (see ``runner.py``).
     Raises BufferUnwritable, BufferLocked or BufferError; inside, damage ends the block with BufferBroken.
     """
@@ -296,7 +305,8 @@ async def open_buffer(
         async with runner(file.core.db) as where:
             lanes = Lanes(int(settings.cache_mib * MIB), file.core.totals, upkeep.oldest_ms(file.core))
             worker = Worker(file.core, where, lanes, clock, metrics, log)
-            buffer = Buffer(file, worker, clock, log)
+            tending = Tending(file, worker, clock, log, seal, max_age_ms=int(settings.max_age_h * 3_600_000))
+            buffer = Buffer(file, worker, tending, clock, log)
             collector = BufferCollector(buffer)
             metrics.registry.register(collector)
             if file.set_aside is not None:
@@ -304,7 +314,6 @@ async def open_buffer(
             for destination, spans in file.ambiguous_spans.items():
                 metrics.forward_ambiguous_spans.labels(destination).inc(spans)
             show(metrics, buffer, lanes, clock)
-            tending = Tending(file, worker, clock, log, seal, max_age_ms=int(settings.max_age_h * 3_600_000))
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(worker.work(), name="buffer worker")

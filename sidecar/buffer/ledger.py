@@ -3,7 +3,8 @@
 Owns the transition table. Every count is monotone; only ``pending`` goes up and down, and it is derived:
 
     received + rescued = stored + rejected{reason} + filtered + sampled{reason}
-    stored + replayed  = delivered + buried{reason} + shed{reason} + expired + purged + quarantined + pending
+    stored + replayed  = delivered + buried{reason} + shed{reason} + expired + purged + quarantined
+                         + omitted + pending
 
 It must not know SQLite, files or clocks.
 """
@@ -34,6 +35,8 @@ class State(StrEnum):
     EXPIRED = "expired"
     PURGED = "purged"
     QUARANTINED = "quarantined"
+    OMITTED = "omitted"
+    """Left out by the span filter when their time to settle was over: their trace showed no LLM work."""
 
 
 REASONED = frozenset({State.REJECTED, State.SAMPLED, State.BURIED, State.SHED})
@@ -42,7 +45,7 @@ REASONED = frozenset({State.REJECTED, State.SAMPLED, State.BURIED, State.SHED})
 OFFERED = (State.RECEIVED, State.RESCUED)
 ANSWERED = (State.STORED, State.REJECTED, State.FILTERED, State.SAMPLED)
 ENTERED = (State.STORED, State.REPLAYED)
-LEFT = (State.DELIVERED, State.BURIED, State.SHED, State.EXPIRED, State.PURGED, State.QUARANTINED)
+LEFT = (State.DELIVERED, State.BURIED, State.SHED, State.EXPIRED, State.PURGED, State.QUARANTINED, State.OMITTED)
 
 
 class Effect(NamedTuple):
@@ -67,6 +70,7 @@ class Transition(Enum):
     EXPIRE = Effect((State.EXPIRED,), -1)
     PURGE = Effect((State.PURGED,), -1)
     QUARANTINE = Effect((State.QUARANTINED,), -1)
+    OMIT = Effect((State.OMITTED,), -1)
 
 
 class Move(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum, StrEnum
 
 from sidecar.buffer.leases import Append, Buried
 from sidecar.errors import BufferFull
@@ -95,6 +95,13 @@ class Backlog:
     """How far the read came; the next one continues after it."""
     exhausted: bool
     """Nothing of this destination lies after ``last_id``."""
+
+
+class Omit(Enum):
+    """What sealing may say of a row beside its new form."""
+
+    OMIT = "omit"
+    """Delete it, counted ``omitted``."""
 
 
 @dataclass(frozen=True, slots=True)

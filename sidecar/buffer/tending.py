@@ -13,13 +13,13 @@ from functools import partial
 from sidecar.buffer import upkeep
 from sidecar.buffer.core import DiskRefused
 from sidecar.buffer.opening import Opened
-from sidecar.buffer.records import SettlingRow
+from sidecar.buffer.records import Omit, SettlingRow
 from sidecar.buffer.worker import Worker
 from sidecar.clock import Clock
 from sidecar.errors import BufferBroken, BufferError, BufferFull  # noqa: A004  (the tree's name is the field's)
 from sidecar.wire.rows import NewRow, Row
 
-Seal = Callable[[NewRow], NewRow | None]
+Seal = Callable[[NewRow], NewRow | Omit | None]
 """What a settling row becomes when it is sealed; None: it stays as it is."""
 
 CHECKPOINT_S = 10.0
@@ -82,16 +82,23 @@ class Tending:
         self._worker.lanes.gone(gone)
         return sum(row.spans for row in gone)
 
-    async def seal_due(self) -> int:
-        """Seal every row that is due; returns how many."""
+    async def seal_due(self, until_ms: int | None = None) -> int:
+        """Seal every row that is due by now, or by ``until_ms``; returns how many."""
         count = 0
-        while rows := await self._worker.submit(self._due):
+        while rows := await self._worker.submit(partial(self._due, until_ms)):
             count += len(rows)
-            await self._worker.submit(partial(self._seal_rows, [(row, self._sealed(row)) for row in rows]))
+            decided = [(row, self._sealed(row)) for row in rows]
+            omitted = [row for row, verdict in decided if verdict is Omit.OMIT]
+            if omitted:
+                await self._worker.submit(partial(self._omit, omitted))
+            await self._worker.submit(partial(self._seal_rows, [(row, new) for row, new in decided if not isinstance(new, Omit)]))
         return count
 
-    async def _due(self) -> list[SettlingRow]:
-        now_ms = self._clock.wall_ms()
+    async def _omit(self, rows: list[SettlingRow]) -> None:
+        self._worker.lanes.gone(await self._worker.run(upkeep.omit, self._core, rows))
+
+    async def _due(self, until_ms: int | None) -> list[SettlingRow]:
+        now_ms = self._clock.wall_ms() if until_ms is None else until_ms
         rows = await self._worker.run(upkeep.due_to_seal, self._core, now_ms, SEAL_ROWS)
         if not rows:
             self._worker.next_seal_ms = await self._worker.run(upkeep.next_seal_ms, self._core)
@@ -99,7 +106,7 @@ class Tending:
                 self._worker.settling_came.clear()
         return rows
 
-    def _sealed(self, due: SettlingRow) -> NewRow | None:
+    def _sealed(self, due: SettlingRow) -> NewRow | Omit | None:
         if self._seal is None:
             return None
         try:
@@ -107,7 +114,7 @@ class Tending:
         except Exception:  # noqa: BLE001  (a row is never lost or held back because it could not be improved)
             self._log.exception("a row could not be completed with its trace's context; it is sent as it is")
             return None
-        if row is not None and (row.spans, row.destination) != (due.row.spans, due.row.destination):
+        if isinstance(row, NewRow) and (row.spans, row.destination) != (due.row.spans, due.row.destination):
             self._log.error("a sealed row would have lost spans or its destination; it is sent as it is")
             return None
         return row

@@ -90,6 +90,19 @@ def seal(core: BufferCore, rows: Sequence[tuple[SettlingRow, NewRow | None]]) ->
     return core.write(work) if rows else []
 
 
+def omit(core: BufferCore, rows: Sequence[SettlingRow]) -> list[Gone]:
+    """Delete settling rows that the span filter leaves out; those that are gone or sealed already are passed over. Returns the deleted ones."""
+
+    def work(draft: Draft) -> list[Gone]:
+        ids = id_list([row.id for row in rows])
+        open_ids = {row[0] for row in core.db.execute(f"SELECT id FROM rows WHERE state = {SETTLING} AND id IN {IDS}", (ids,))}  # noqa: S608  (constants only)
+        gone = [Gone(row.id, row.row.destination, row.row.spans, len(row.row.body), settling=True) for row in rows if row.id in open_ids]
+        remove(core, draft, gone, Transition.OMIT)
+        return gone
+
+    return core.write(work)
+
+
 def replace(core: BufferCore, lease_id: int, row: Row, parts: Sequence[NewRow]) -> list[Row]:
     """Put a row's parts in its place, in flight like the row itself. Raises ValueError if spans would be gained or lost."""
     if sum(part.spans for part in parts) != row.spans:

@@ -47,7 +47,7 @@ def shape_content(edit: Edit, span: Span, facts: Facts) -> None:
 
 
 def _keep_instructions(edit: Edit, facts: Facts) -> None:
-    if SYSTEM_INSTRUCTIONS in edit.view and not _carries((facts.input,), SYSTEM_INSTRUCTIONS) and not edit.has_any(_NEEDED_BY):
+    if edit.traits.has_instructions and not _carries((facts.input,), SYSTEM_INSTRUCTIONS) and not edit.has_any(_NEEDED_BY):
         _to_metadata(edit, SYSTEM_INSTRUCTIONS)
 
 

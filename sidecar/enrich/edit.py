@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sidecar.enrich.traits import traits_of
 from sidecar.enrich.view import SpanView
 from sidecar.wire.attributes import KEY, delimited, encode_int, encode_string
 from sidecar.wire.shallow_pb2 import Span
@@ -37,10 +38,11 @@ def encode_all(attributes: Mapping[str, str]) -> dict[str, bytes]:
 class Edit:
     """What is to change, over what the view shows. A key that is set again replaces what was there."""
 
-    __slots__ = ("_added", "_keys", "_removed", "_replaced", "view")
+    __slots__ = ("_added", "_keys", "_removed", "_replaced", "traits", "view")
 
     def __init__(self, view: SpanView) -> None:
         self.view = view
+        self.traits = view.traits or traits_of(view.keys)
         self._keys = view.keys
         self._added: dict[str, bytes] = {}
         self._removed: dict[str, None] = {}

@@ -1,53 +1,175 @@
 """The enrichment of a batch: every span read, priced and shaped for Langfuse. Pure.
 
 Owns the order of the steps over a request: facts of every span, then what only neighbours show (the same call seen
-twice), then prices, then the shape. It must not know dialects or prices themselves.
+twice), then what others know of it (price, agent, model, signals), then the shape. It must not know dialects or prices themselves.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
+from sidecar.enrich.agents import Agent, AgentBook, drift_attributes
 from sidecar.enrich.dialects import Plans, read_facts
 from sidecar.enrich.dialects.doubles import mark_doubles
-from sidecar.enrich.facts import Facts
+from sidecar.enrich.dialects.openllmetry import name_runs
+from sidecar.enrich.edit import encode_all
+from sidecar.enrich.facts import Facts, Kind
+from sidecar.enrich.model_facts import ModelFacts
+from sidecar.enrich.notes import Note
+from sidecar.enrich.orchestration import Rules, parse_orchestration, read_signals, signal_attributes
+from sidecar.enrich.place import Place
 from sidecar.enrich.prices import PriceBook, Priced, Reason, Unpriced
+from sidecar.enrich.sdk_metadata import resource_attributes
 from sidecar.enrich.shape import Extra, shape
 from sidecar.enrich.view import SpanView
-from sidecar.wire.attributes import AttributeMemo
+from sidecar.wire.attributes import AttributeMemo, find
 from sidecar.wire.batch import SpanBatch
-from sidecar.wire.shallow_pb2 import Span
+from sidecar.wire.shallow_pb2 import ResourceSpans, Span
 
-Seen = tuple[SpanView, Facts]
+MAX_FAILURES = 8
+"""Errors kept until they are taken away; more are counted only."""
+NOWHERE = Place({}, "", "")
+_SERVER, _CONSUMER = 2, 5
+_IS_REMOTE = 0x200
+"""Bit of a span's flags: its parent lies in another process (OTLP, SpanFlags)."""
+_CALLS = frozenset({Kind.GENERATION, Kind.EMBEDDING})
+
+
+class _Around:
+    """What the spans of one resource share."""
+
+    __slots__ = ("attributes", "service")
+
+    def __init__(self, resource_spans: ResourceSpans) -> None:
+        service = find(resource_spans.resource.attributes, b"service.name")
+        self.service = service if isinstance(service, str) else None
+        self.attributes = encode_all(resource_attributes(resource_spans.resource))
+
+
+_Seen = tuple[SpanView, Facts]
 
 
 class Enricher:
-    """A stage. It keeps what makes the next span cheaper (values seen, shapes of spans seen, prices) and nothing of a trace.
+    """A stage. It keeps what makes the next span cheaper (values seen, shapes of spans seen, prices, agents) and nothing of a trace.
 
-    Memory, at most: the memo 2 x 4,096 short attributes, about 3 MB; plans and price caches as their modules say.
+    Memory, at most: the memo 2 x 4,096 short attributes, about 3 MB; plans, prices, agents and signals as their modules say.
     """
 
-    def __init__(self, book: PriceBook) -> None:
-        self._book = book
+    def __init__(
+        self,
+        book: PriceBook,
+        agents: AgentBook | None = None,
+        rules: Rules | None = None,
+        place: Place = NOWHERE,
+        *,
+        llm_only: bool = False,
+    ) -> None:
         self._memo = AttributeMemo()
         self._plans = Plans()
+        self._place = place
+        self._llm_only = llm_only
         self.unpriced: Counter[Reason] = Counter()
-        """Calls without a price, by reason, since the start."""
+        """Calls without a price, by reason, since they were last taken away."""
+        self.drifts: Counter[str] = Counter()
+        """Calls of another model than the agent is expected to use, by agent (a bounded label), likewise."""
+        self.failures = 0
+        """Spans that could not be enriched, since the start."""
+        self._failures: list[Exception] = []
+        self.use_prices(book)
+        self.use_agents(AgentBook() if agents is None else agents)  # a new book is empty, and so false
+        self.use_rules(parse_orchestration({}) if rules is None else rules)
 
-    def __call__(self, batch: SpanBatch) -> SpanBatch:
-        """Change the batch's spans in place; none is added or left out."""
-        spans: list[Span] = []
-        seen: list[Seen] = []
+    def use_prices(self, book: PriceBook) -> None:
+        """Price and describe models by ``book`` from now on."""
+        self._book = book
+        self._models = ModelFacts(book)
+
+    def use_agents(self, agents: AgentBook) -> None:
+        """Tell agents by ``agents`` from now on."""
+        self.agents = agents
+
+    def use_rules(self, rules: Rules) -> None:
+        """Find signals by ``rules`` from now on."""
+        self._rules = rules
+
+    def take_failures(self) -> list[Exception]:
+        """The errors since the last call, at most ``MAX_FAILURES``. They may quote payloads."""
+        failures, self._failures = self._failures, []
+        return failures
+
+    def __call__(self, batch: SpanBatch) -> list[Note]:
+        """Change the batch's spans in place; with ``llm_only`` infrastructure spans are taken out and counted in the batch.
+
+        One note a span, those taken out included. A span that can't be enriched passes as it is.
+        """
+        spans: list[tuple[Span, _Around]] = []
+        seen: list[_Seen] = []
         for resource_spans in batch.request.resource_spans:
+            self._place.write(resource_spans.resource)
+            around = _Around(resource_spans)
             for scope_spans in resource_spans.scope_spans:
                 for span in scope_spans.spans:
                     view = SpanView(span, scope_spans.scope, resource_spans.resource, self._memo)
-                    spans.append(span)
-                    seen.append((view, read_facts(view, self._plans)))
+                    spans.append((span, around))
+                    seen.append((view, self._facts(view)))
         mark_doubles(seen)
-        for span, (view, facts) in zip(spans, seen, strict=True):
-            shape(span, view, facts, Extra(self._price(view, facts)))
-        return batch
+        name_runs(seen)
+        notes = [self._enrich(span, around, view, facts) for (span, around), (view, facts) in zip(spans, seen, strict=True)]
+        if self._llm_only:
+            _take_out(batch, notes)
+        return notes
+
+    def _facts(self, view: SpanView) -> Facts:
+        try:
+            return read_facts(view, self._plans)
+        except Exception as error:  # noqa: BLE001  (a span that no rule foresaw must not cost its neighbours, nor itself)
+            self._failed(error)
+            return Facts("")
+
+    def _enrich(self, span: Span, around: _Around, view: SpanView, facts: Facts) -> Note:
+        kind = facts.kind
+        if self._llm_only and kind is Kind.INFRA:
+            return Note(span, kind, speaks=False, kept=False)
+        try:
+            agent = self._agent(span, around, view, facts)
+            shape(span, view, facts, Extra(self._price(view, facts), self._known(around, view, facts, agent)))
+        except Exception as error:  # noqa: BLE001  (as above; what was written until then is right)
+            self._failed(error)
+            return Note(span, kind, speaks=True)
+        speaks = (
+            agent is not None
+            or facts.session_id is not None
+            or facts.user_id is not None
+            or facts.trace_name is not None
+            or bool(facts.tags)
+            or bool(around.attributes)
+            or (view.traits is not None and view.traits.speaks)
+        )
+        lacks_content = kind in _CALLS and facts.input is None and facts.output is None
+        return Note(span, kind, speaks, agent.tags if agent is not None else (), lacks_content)
+
+    def _agent(self, span: Span, around: _Around, view: SpanView, facts: Facts) -> Agent | None:
+        """The agent that a span names. A rule by service or scope alone counts where a process's part of a trace begins: what is below inherits."""
+        name, agent_id = facts.agent_name, facts.agent_id
+        if name is None and agent_id is None:
+            begins = not span.parent_span_id or span.kind in (_SERVER, _CONSUMER) or span.flags & _IS_REMOTE
+            if not begins:
+                return None
+        return self.agents.resolve(name, agent_id, facts.agent_version, around.service, view.scope_name)
+
+    def _known(self, around: _Around, view: SpanView, facts: Facts, agent: Agent | None) -> Mapping[str, bytes]:
+        """Attributes for a span, from all who know something of it."""
+        known: Mapping[str, bytes] = self._models.attributes(facts)
+        if agent is not None:
+            known = {**known, **agent.attributes} if known else agent.attributes
+            if agent.expected is not None and facts.is_call and self.agents.drifts(agent, (facts.model_answered, facts.model_requested)):
+                self.drifts[self.agents.tracked(agent.name)] += 1
+                known = {**known, **drift_attributes(agent.expected, facts.model_answered or facts.model_requested or "")}
+        signals = read_signals(view, facts, self._rules)
+        if signals:
+            known = {**known, **signal_attributes(signals)}
+        return {**known, **around.attributes} if around.attributes else known
 
     def _price(self, view: SpanView, facts: Facts) -> Priced | None:
         """What a call cost by the table; None for what is no call, has its provider's own cost, or has no price."""
@@ -63,3 +185,24 @@ class Enricher:
             reason = found.reason
         self.unpriced[reason] += 1
         return None
+
+    def _failed(self, error: Exception) -> None:
+        self.failures += 1
+        if len(self._failures) < MAX_FAILURES:
+            self._failures.append(error)
+
+
+def _take_out(batch: SpanBatch, notes: list[Note]) -> None:
+    """Remove the spans that are not kept; ``notes`` are in the batch's order."""
+    left_out = [note.kept for note in notes].count(False)
+    if not left_out:
+        return
+    position = 0
+    for resource_spans in batch.request.resource_spans:
+        for scope_spans in resource_spans.scope_spans:
+            count = len(scope_spans.spans)
+            for index in range(count - 1, -1, -1):
+                if not notes[position + index].kept:
+                    del scope_spans.spans[index]
+            position += count
+    batch.filtered += left_out

@@ -54,5 +54,7 @@ MODELS = (MODEL, "gen_ai.response.model", "ai.model.id", "gen_ai.request.model",
 COSTS = ("gen_ai.usage.cost", "llm.cost.total")
 USAGE_PREFIXES = ("gen_ai.usage.", "llm.token_count.")
 SESSIONS = ("langfuse.session.id", SESSION_ID, "gen_ai.conversation.id")
+SPEAKING = frozenset({"langfuse.user.id", USER_ID, *SESSIONS, TRACE_NAME, RELEASE, *ALIASES[ENVIRONMENT], *ALIASES[TRACE_TAGS]})
+"""Keys by which a span says something of its whole trace, beside ``langfuse.trace.metadata.*``."""
 SYSTEM_INSTRUCTIONS = "gen_ai.system_instructions"
 ENVIRONMENTS = ALIASES[ENVIRONMENT]

@@ -50,10 +50,11 @@ _MAX_ENVIRONMENT_READ = 256
 
 
 def mend_explicit(edit: Edit) -> None:
-    """All repairs. Costs one look where no key begins with ``langfuse.``."""
+    """All repairs; none where neither an environment is said nor any key begins with ``langfuse.``."""
     view = edit.view
-    _mend_environment(edit)
-    if not view.has_prefix("langfuse."):
+    if edit.traits.has_environment:
+        _mend_environment(edit)
+    if not edit.traits.is_explicit:
         return
     _mend_type(edit)
     _decode_metadata(edit)
@@ -98,8 +99,6 @@ def environment_name(value: Value) -> str | None:
 
 def _mend_environment(edit: Edit) -> None:
     view = edit.view
-    if view.keys.isdisjoint(ENVIRONMENTS):
-        return
     for key in ENVIRONMENTS:
         value = view.get(key)
         if value:

@@ -7,8 +7,7 @@ nothing that an agent said to Langfuse itself (``langfuse.*``) is overwritten. E
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from types import MappingProxyType
 
 import msgspec
 
@@ -17,7 +16,7 @@ from sidecar.enrich.content_shape import shape_content
 from sidecar.enrich.edit import Edit
 from sidecar.enrich.facts import Error, Facts, Kind
 from sidecar.enrich.metadata_shape import keep
-from sidecar.enrich.plain import odd_attributes
+from sidecar.enrich.plain import plain_entries
 from sidecar.enrich.sdk_metadata import MAX_TRACE_NAME, mend_explicit
 from sidecar.enrich.times import iso
 from sidecar.enrich.usage_shape import Cost, shape_usage
@@ -26,6 +25,7 @@ from sidecar.wire.attributes import encode_string
 from sidecar.wire.shallow_pb2 import Span
 
 _TYPE_OF = {kind: encode_string(keys.TYPE, "span" if kind is Kind.INFRA else kind.value) for kind in Kind}
+NONE: Mapping[str, bytes] = MappingProxyType({})
 _ERROR = encode_string(keys.LEVEL, "ERROR")
 _STATUS_ERROR = 2
 _CALL_KINDS = frozenset({Kind.GENERATION, Kind.EMBEDDING})
@@ -34,27 +34,22 @@ _MAX_WAIT_S = 86_400.0
 """A first token later than a day after the start is no measurement."""
 
 
-@dataclass(frozen=True, slots=True)
-class Extra:
+class Extra(msgspec.Struct, frozen=True, gc=False):
     """What others know of a span."""
 
     priced: Cost | None = None
-    attributes: Mapping[str, bytes] = field(default_factory=dict)
+    attributes: Mapping[str, bytes] = NONE
     """Agent, model, place, resource and trace context, by full key, as ``edit.encode_all`` makes them; each is added unless the span has it."""
-
-
-class Shaped(NamedTuple):
-    """The keys that changed."""
-
-    added: tuple[str, ...]
-    removed: tuple[str, ...]
 
 
 NO_EXTRA = Extra()
 
 
-def shape(span: Span, view: SpanView, facts: Facts, extra: Extra = NO_EXTRA) -> Shaped:
-    """Change the span in place; ``view`` must have been made of it and shows what it was. Raises nothing on a mended span."""
+def shape(span: Span, view: SpanView, facts: Facts, extra: Extra = NO_EXTRA) -> Edit:
+    """Change the span in place, and return what was changed.
+
+    ``view`` must have been made of the span and shows what it was. Raises nothing on a mended span.
+    """
     edit = Edit(view)
     mend_explicit(edit)
     if not edit.has(keys.TYPE):
@@ -71,29 +66,30 @@ def shape(span: Span, view: SpanView, facts: Facts, extra: Extra = NO_EXTRA) -> 
     for key, raw in extra.attributes.items():
         if not edit.has_any(keys.ALIASES.get(key) or (key,)):
             edit.put_raw(key, raw)
-    for odd, plain in odd_attributes(span.attributes):
-        edit.replace_raw(odd, plain)
+    if view.odd:
+        for odd, plain in plain_entries(view.odd):
+            edit.replace_raw(odd, plain)
     edit.apply(span)
-    return Shaped(edit.added, edit.removed)
+    return edit
 
 
 def _shape_identity(edit: Edit, facts: Facts) -> None:
     """User, session, trace name and tags under the keys that the server reads, unless it finds them already."""
-    view = edit.view
-    if facts.user_id and not edit.has_any(keys.ALIASES[keys.USER_ID]):
+    traits = edit.traits
+    if facts.user_id and not traits.has_user:
         edit.put(keys.USER_ID, facts.user_id)
-    if facts.session_id and not edit.has_any(keys.ALIASES[keys.SESSION_ID]) and view.first(*keys.SESSIONS) != facts.session_id:
+    if facts.session_id and not traits.has_session and edit.view.first(*keys.SESSIONS) != facts.session_id:
         edit.put(keys.SESSION_ID, facts.session_id)
-    if facts.trace_name and not edit.has(keys.TRACE_NAME):
+    if facts.trace_name and not traits.has_trace_name:
         edit.put(keys.TRACE_NAME, facts.trace_name[:MAX_TRACE_NAME])
-    if facts.tags and not edit.has_any(keys.ALIASES[keys.TRACE_TAGS]):
+    if facts.tags and not traits.has_tags:
         edit.put(keys.TRACE_TAGS, msgspec.json.encode(facts.tags).decode())  # a single tag with a comma would be split
 
 
 def _shape_names(edit: Edit, facts: Facts) -> None:
     """The server names an observation after ``gen_ai.tool.name``: right for a tool's run, wrong for the call that asked for it."""
     view = edit.view
-    tool = view.text(keys.TOOL_NAME)
+    tool = view.text(keys.TOOL_NAME) if edit.traits.has_tool else None
     if facts.kind is Kind.TOOL:
         if facts.tool_name and tool is None and facts.tool_name != view.name and view.keys.isdisjoint(keys.NAMES_BEFORE_THE_SPAN):
             edit.put(keys.TOOL_NAME, facts.tool_name)

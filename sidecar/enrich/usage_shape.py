@@ -22,8 +22,7 @@ import msgspec
 
 from sidecar.enrich.edit import Edit
 from sidecar.enrich.facts import Facts, Kind, Usage
-from sidecar.enrich.keys import COST, COST_SOURCE, COSTS, METADATA, MODEL, MODELS, OPERATION, USAGE, USAGE_PREFIXES
-from sidecar.enrich.view import SpanView
+from sidecar.enrich.keys import COST, COST_SOURCE, METADATA, MODEL, OPERATION, USAGE
 from sidecar.wire.attributes import encode_string
 
 SKIPPED_OPERATIONS = frozenset({"invoke_agent", "agent_step"})
@@ -32,8 +31,6 @@ _NO_USAGE = encode_string(USAGE, "{}")
 _NO_COST = encode_string(COST, '{"total":0}')
 _UNKNOWN_COST = encode_string(COST, "{}")
 _PROVIDER_COST = encode_string(COST_SOURCE, "provider")
-_COUNTED = frozenset((*MODELS, *COSTS, "genkit:output", "gcp.vertex.agent.llm_response"))
-"""Attributes of which any makes the server look for a model, tokens or a cost."""
 
 
 class Cost(Protocol):
@@ -89,12 +86,8 @@ def shape_usage(edit: Edit, facts: Facts, priced: Cost | None) -> None:
 
 def _shape_model(edit: Edit, facts: Facts) -> None:
     model = facts.model_answered or facts.model_requested
-    if model and not edit.has(MODEL) and _shown_model(edit.view) != model:
+    if model and not edit.has(MODEL) and edit.view.first(*edit.traits.models) != model:
         edit.put(MODEL, model)
-
-
-def _shown_model(view: SpanView) -> str | None:
-    return view.first(*MODELS[1:])
 
 
 def _shape_cost(edit: Edit, facts: Facts, priced: Cost | None) -> None:
@@ -109,7 +102,7 @@ def _shape_cost(edit: Edit, facts: Facts, priced: Cost | None) -> None:
         edit.put(COST_SOURCE, f"price table of {priced.table_date}: {priced.rule}")
     elif facts.error is not None and facts.usage is None:
         edit.put_raw(COST, _NO_COST)  # a call that failed: the server would tokenise what it was asked
-    elif any(key in edit.view for key in COSTS):
+    elif edit.traits.has_cost:
         edit.put_raw(COST, _UNKNOWN_COST)
 
 
@@ -138,6 +131,8 @@ def _count_nothing(edit: Edit, facts: Facts) -> None:
     Explicit details stay, unless the span is shown as a call and known to be a double of one: they move to metadata then.
     """
     view = edit.view
+    if not edit.traits.is_explicit and not edit.traits.is_counted:
+        return
     if view.text(OPERATION) in SKIPPED_OPERATIONS:
         return
     explicit = (USAGE in view, COST in view)
@@ -146,6 +141,6 @@ def _count_nothing(edit: Edit, facts: Facts) -> None:
     for key, is_there in zip((USAGE, COST), explicit, strict=True):
         if is_there:
             edit.put(f"{METADATA}.{key.rpartition('.')[2]}", view.text(key) or "{}")
-    if any(explicit) or not _COUNTED.isdisjoint(view.keys) or any(view.has_prefix(prefix) for prefix in USAGE_PREFIXES):
+    if any(explicit) or edit.traits.is_counted:
         edit.put_raw(USAGE, _NO_USAGE)
         edit.put_raw(COST, _NO_COST)

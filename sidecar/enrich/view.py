@@ -8,66 +8,61 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Iterable, Iterator, KeysView
+from collections.abc import Callable, Iterable, Iterator, KeysView
 from collections.abc import Set as AbstractSet
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sidecar.wire.attributes import AttributeMemo, Value, decode, find
+from sidecar.enrich.traits import Traits
+from sidecar.wire.attributes import AttributeMemo, Value, find, is_plain
 from sidecar.wire.shallow_pb2 import Event, InstrumentationScope, Resource, Span
 
 MAX_SHORT = 128
-"""Bytes of an entry up to which it is read at once, through the memo; longer values are decoded when they are asked for."""
+"""Bytes of an entry up to which it is looked up in the memo: hashing a longer one costs as much as decoding it."""
 MAX_DIGITS = 19
 """Digits of a 64-bit integer: a longer string is no count."""
 
 
-_UNDECODED = object()
-"""Stands in for a long value that nobody asked for yet."""
-
-
 class AttributeView:
-    """Attributes by key. Of a key that occurs twice the last value counts, as for Langfuse."""
+    """Attributes by key. Of a key that occurs twice the last value counts, as for Langfuse.
 
-    __slots__ = ("_joined", "_long", "_values")
+    Everything is decoded at once: of long values dialects ask for two in three, five sixths of their bytes, and so ``get`` can be
+    the dict's own method. A view holds the text of its span once more; a text with one character beyond Latin-1 takes two or
+    four bytes for each.
+    """
+
+    __slots__ = ("_lines", "_values", "get", "keys", "odd")
+
+    get: Callable[[str], Value | None]
+    """The value; None when there is none or it is empty. Lists and maps are the view's own: don't change them."""
+    keys: KeysView[str]
+    """Every key, in order of first appearance."""
+    odd: list[tuple[bytes, str, Value]]
+    """What is not plain (``is_plain``), as it is serialized, with its key and value; of an entry that occurs twice, twice."""
 
     def __init__(self, attributes: Iterable[bytes], memo: AttributeMemo) -> None:
-        values: dict[str, Any] = {}
-        long: dict[str, bytes] = {}
-        remembered = memo.decode
+        odd: list[tuple[bytes, str, Value]] = []
+        values: dict[str, Value] = {}
+        known, read = memo.known, memo.decode
         for raw in attributes:
-            if len(raw) <= MAX_SHORT:
-                key, values[key] = remembered(raw)
-            elif raw[0] == 0x0A and (size := raw[1]) < 0x80:
-                key = raw[2 : 2 + size].decode()
-                values[key] = _UNDECODED
-                long[key] = raw
-            else:
-                key, values[key] = decode(raw)
+            pair = known(raw) if len(raw) <= MAX_SHORT else None
+            if pair is None:  # a new one, a long one or an odd one
+                pair = read(raw)
+                if pair[1].__class__ is not str and not is_plain(pair[1]):
+                    odd.append((raw, *pair))
+            values[pair[0]] = pair[1]
+        self.odd = odd
         self._values = values
-        self._long = long
-        self._joined: str | None = None
+        self.get = values.get
+        self.keys = values.keys()
+        self._lines: str | None = None
 
     def __contains__(self, key: str) -> builtins.bool:
         return key in self._values
 
-    @property
-    def keys(self) -> KeysView[str]:
-        """Every key, in order of first appearance."""
-        return self._values.keys()
-
-    def get(self, key: str) -> Value | None:
-        """The value; None when there is none or it is empty. Lists and maps are the view's own: don't change them."""
-        value: Value = self._values.get(key)
-        if value is _UNDECODED:
-            value = self._values[key] = decode(self._long[key])[1]
-        return value
-
     def text(self, key: str) -> str | None:
         """A string that is not empty, else None."""
-        value: Value = self._values.get(key)
-        if value is _UNDECODED:
-            value = self._values[key] = decode(self._long[key])[1]
+        value = self.get(key)
         return value if value.__class__ is str and value else None
 
     def first(self, *keys: str) -> str | None:
@@ -109,11 +104,17 @@ class AttributeView:
             return {"true": True, "false": False}.get(value.lower())
         return None
 
+    @property
+    def lines(self) -> str:
+        """Every key, each with a line break before it."""
+        lines = self._lines
+        if lines is None:
+            lines = self._lines = "\n".join(("", *self._values))
+        return lines
+
     def has_prefix(self, prefix: str) -> builtins.bool:
         """Whether any key starts so."""
-        if self._joined is None:
-            self._joined = "\n" + "\n".join(self._values)
-        return "\n" + prefix in self._joined
+        return "\n" + prefix in self.lines
 
     def items_with_prefix(self, prefix: str) -> Iterator[tuple[str, Value | None]]:
         """Keys that start so, with their values."""
@@ -136,7 +137,10 @@ class SpanView(AttributeView):
     A change of the span after the view was made is not seen.
     """
 
-    __slots__ = ("__dict__", "_memo", "_resource", "_scope", "_span", "scope_name")
+    __slots__ = ("__dict__", "_memo", "_resource", "_scope", "_span", "scope_name", "traits")
+
+    traits: Traits | None
+    """What follows from the keys alone, where somebody has worked it out for spans with the same keys."""
 
     def __init__(self, span: Span, scope: InstrumentationScope, resource: Resource, memo: AttributeMemo) -> None:
         super().__init__(span.attributes, memo)
@@ -144,7 +148,8 @@ class SpanView(AttributeView):
         self._scope = scope
         self._resource = resource
         self._memo = memo
-        self.scope_name = scope.name.decode(errors="replace")
+        self.traits = None
+        self.scope_name = scope.name.decode("utf-8", "replace")
         """Name of the instrumentation scope; empty when there is none."""
 
     @property

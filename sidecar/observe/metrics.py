@@ -13,71 +13,98 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
+        self._receiver()
+        self._enrich()
+        self._buffer()
+        self._forward()
+        self._process()
 
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(name, text, labels, registry=registry)
-
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(name, text, labels, registry=registry)
-
-        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-            return Histogram(name, text, labels, registry=registry, buckets=buckets)
-
-        self.receiver_requests = counter(
+    def _receiver(self) -> None:
+        self.receiver_requests = self._counter(
             "sidecar_receiver_requests_total",
             "Requests by transport (http, grpc), signal and outcome (ok, or the reason of the error).",
             "transport",
             "signal",
             "outcome",
         )
-        self.receiver_accepted_spans = counter("sidecar_receiver_accepted_spans_total", "Spans acknowledged and kept.", "transport")
-        self.receiver_rejected_spans = counter(
+        self.receiver_accepted_spans = self._counter("sidecar_receiver_accepted_spans_total", "Spans acknowledged and kept.", "transport")
+        self.receiver_rejected_spans = self._counter(
             "sidecar_receiver_rejected_spans_total", "Spans acknowledged as rejected, by reason.", "transport", "reason"
         )
-        self.receiver_mended_spans = counter("sidecar_receiver_mended_spans_total", "Mends of malformed spans, by mend.", "mend")
-        self.receiver_discarded_items = counter(
+        self.receiver_mended_spans = self._counter("sidecar_receiver_mended_spans_total", "Mends of malformed spans, by mend.", "mend")
+        self.receiver_discarded_items = self._counter(
             "sidecar_receiver_discarded_items_total",
-            "Requests of logs and metrics that were accepted; nothing of them is passed on.",
+            "Requests of logs and metrics that were accepted; none is forwarded. Message content in logs joins its span.",
             "transport",
             "signal",
         )
-        self.receiver_request_bytes = counter("sidecar_receiver_request_bytes_total", "Bytes of bodies after decompression.", "transport")
-        self.receiver_in_flight_bytes = gauge("sidecar_receiver_in_flight_bytes", "Bytes of requests being read or processed.")
-        self.receiver_request_seconds = histogram(
+        self.receiver_request_bytes = self._counter("sidecar_receiver_request_bytes_total", "Bytes of bodies after decompression.", "transport")
+        self.receiver_in_flight_bytes = self._gauge("sidecar_receiver_in_flight_bytes", "Bytes of requests being read or processed.")
+        self.receiver_request_seconds = self._histogram(
             "sidecar_receiver_request_seconds", "Time from the first byte of the body to the answer.", SECONDS_SHORT, "transport"
         )
 
-        self.buffer_rows = gauge("sidecar_buffer_rows", "Rows waiting, by destination.", "destination")
-        self.buffer_bytes = gauge("sidecar_buffer_bytes", "Compressed bytes waiting.")
-        self.buffer_limit_bytes = gauge("sidecar_buffer_limit_bytes", "Bound of the compressed bytes (buffer.max_mib).")
-        self.buffer_oldest_seconds = gauge("sidecar_buffer_oldest_seconds", "Age of the oldest waiting row.")
-        self.buffer_dead_rows = gauge("sidecar_buffer_dead_letter_rows", "Dead letters kept.")
-        self.buffer_commit_seconds = histogram("sidecar_buffer_commit_seconds", "Time of a group commit.", SECONDS_SHORT)
-        self.buffer_commit_rows = counter("sidecar_buffer_committed_rows_total", "Rows committed.")
-        self.buffer_quarantined_files = counter("sidecar_buffer_quarantined_files_total", "Buffer files set aside as damaged.")
-        self.buffer_disk_full = gauge("sidecar_buffer_disk_full", "1 while the disk has no room and new spans are refused.")
+    def _enrich(self) -> None:
+        self.enrich_unpriced = self._counter("sidecar_enrich_unpriced_calls_total", "Model calls without a price, by reason.", "reason")
+        self.enrich_model_drift = self._counter(
+            "sidecar_enrich_model_drift_calls_total", "Model calls of an agent with another model than agents.yaml expects.", "agent"
+        )
+        self.enrich_spans = self._counter(
+            "sidecar_enrich_spans_total", "Spans by what their trace made of them: without_root, forgotten, reparented, left_out, ...", "outcome"
+        )
+        self.enrich_log_messages = self._counter(
+            "sidecar_enrich_log_messages_total", "Messages that came as log records, by what became of them: joined, unused, no_room.", "outcome"
+        )
+        self.enrich_media = self._counter("sidecar_enrich_media_total", "Base64 media that became descriptors.")
+        self.enrich_cut_values = self._counter("sidecar_enrich_cut_values_total", "Values that were cut to the content limits, or left out.")
+        self.enrich_cut_bytes = self._counter("sidecar_enrich_cut_bytes_total", "Bytes that cutting to the content limits saved.")
+        self.enrich_failures = self._counter("sidecar_enrich_failures_total", "Spans that could not be enriched and passed as they were.")
 
-        self.forward_delivered_spans = counter("sidecar_forward_delivered_spans_total", "Spans that the destination took.", "destination")
-        self.forward_delivered_bytes = counter("sidecar_forward_delivered_bytes_total", "Compressed bytes that the destination took.", "destination")
-        self.forward_requests = counter("sidecar_forward_requests_total", "Requests by verdict.", "destination", "verdict")
-        self.forward_request_seconds = histogram(
+    def _buffer(self) -> None:
+        self.buffer_rows = self._gauge("sidecar_buffer_rows", "Rows waiting, by destination.", "destination")
+        self.buffer_bytes = self._gauge("sidecar_buffer_bytes", "Compressed bytes waiting.")
+        self.buffer_limit_bytes = self._gauge("sidecar_buffer_limit_bytes", "Bound of the compressed bytes (buffer.max_mib).")
+        self.buffer_oldest_seconds = self._gauge("sidecar_buffer_oldest_seconds", "Age of the oldest waiting row.")
+        self.buffer_dead_rows = self._gauge("sidecar_buffer_dead_letter_rows", "Dead letters kept.")
+        self.buffer_commit_seconds = self._histogram("sidecar_buffer_commit_seconds", "Time of a group commit.", SECONDS_SHORT)
+        self.buffer_commit_rows = self._counter("sidecar_buffer_committed_rows_total", "Rows committed.")
+        self.buffer_quarantined_files = self._counter("sidecar_buffer_quarantined_files_total", "Buffer files set aside as damaged.")
+        self.buffer_disk_full = self._gauge("sidecar_buffer_disk_full", "1 while the disk has no room and new spans are refused.")
+
+    def _forward(self) -> None:
+        self.forward_delivered_spans = self._counter("sidecar_forward_delivered_spans_total", "Spans that the destination took.", "destination")
+        self.forward_delivered_bytes = self._counter(
+            "sidecar_forward_delivered_bytes_total", "Compressed bytes that the destination took.", "destination"
+        )
+        self.forward_requests = self._counter("sidecar_forward_requests_total", "Requests by verdict.", "destination", "verdict")
+        self.forward_request_seconds = self._histogram(
             "sidecar_forward_request_seconds", "Time from the first byte of a batch to its verdict.", SECONDS_LONG, "destination"
         )
-        self.forward_retries = counter("sidecar_forward_retries_total", "Batches that will be sent again.", "destination")
-        self.forward_ambiguous_spans = counter(
+        self.forward_retries = self._counter("sidecar_forward_retries_total", "Batches that will be sent again.", "destination")
+        self.forward_ambiguous_spans = self._counter(
             "sidecar_forward_ambiguous_spans_total", "Spans whose send had no answer; they may arrive twice.", "destination"
         )
-        self.forward_buried_spans = counter("sidecar_forward_buried_spans_total", "Spans that became dead letters.", "destination")
-        self.forward_in_flight = gauge("sidecar_forward_in_flight_requests", "Requests in flight.", "destination")
-        self.forward_breaker = gauge("sidecar_forward_breaker_state", "0 closed, 1 half-open, 2 open.", "destination")
-        self.forward_paused = gauge("sidecar_forward_paused", "1 while the destination is paused for this reason.", "destination", "reason")
-        self.forward_delay_seconds = histogram(
+        self.forward_buried_spans = self._counter("sidecar_forward_buried_spans_total", "Spans that became dead letters.", "destination")
+        self.forward_in_flight = self._gauge("sidecar_forward_in_flight_requests", "Requests in flight.", "destination")
+        self.forward_breaker = self._gauge("sidecar_forward_breaker_state", "0 closed, 1 half-open, 2 open.", "destination")
+        self.forward_paused = self._gauge("sidecar_forward_paused", "1 while the destination is paused for this reason.", "destination", "reason")
+        self.forward_delay_seconds = self._histogram(
             "sidecar_forward_delay_seconds", "Age of the oldest row of a batch when it was delivered.", SECONDS_LONG, "destination"
         )
 
-        self.build = gauge("sidecar_build_info", "1, with the version as a label.", "version")
-        self.start_time = gauge("sidecar_start_time_seconds", "When the process was ready, seconds since 1970.")
-        self.config_reloads = counter("sidecar_config_reloads_total", "Reloads on SIGHUP, by outcome.", "outcome")
+    def _process(self) -> None:
+        self.build = self._gauge("sidecar_build_info", "1, with the version as a label.", "version")
+        self.start_time = self._gauge("sidecar_start_time_seconds", "When the process was ready, seconds since 1970.")
+        self.config_reloads = self._counter("sidecar_config_reloads_total", "Reloads on SIGHUP, by outcome.", "outcome")
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(name, text, labels, registry=self.registry, buckets=buckets)
 
 
 LEDGER_FAMILIES = (

@@ -182,8 +182,12 @@ class GrpcExchange:
         self._echoes.check(metadata.get(INSTANCE_HEADER))
         self._guard.check(metadata.get("authorization"))
         body = await self._read(context)
-        if signal is not Signal.TRACES:
+        if signal is Signal.METRICS:
             self._intake.discard(signal, "grpc", len(body))
+            return export_response(Encoding.PROTOBUF, 0, "")
+        if signal is Signal.LOGS:
+            async with self._budget.take(len(body)):
+                await self._intake.submit_logs(Payload(body, Encoding.PROTOBUF, "grpc"))
             return export_response(Encoding.PROTOBUF, 0, "")
         public_key = public_key_of(metadata.get(PUBLIC_KEY_HEADER), metadata.get("authorization")) or None
         # A client that gives up cancels this handler. The commit goes on, so that a repeat of the request is known as one.

@@ -185,13 +185,24 @@ class HttpExchange:
             if length:
                 await share.expect(length)
             body = await self._read(request, share)
-            if known.signal is not Signal.TRACES:
+            if known.signal is Signal.METRICS:
                 self._intake.discard(known.signal, "http", len(body))
+                return _success(known.encoding, Accepted())
+            if known.signal is Signal.LOGS:
+                await self._take_logs(body, known.encoding, encoding, share)
                 return _success(known.encoding, Accepted())
             if encoding:
                 body = await self._inflate(body, encoding, share)
             public_key = public_key_of(headers.get(PUBLIC_KEY_HEADER), authorization) or None
             return _success(known.encoding, await self._intake.submit(Payload(body, known.encoding, "http", public_key)))
+
+    async def _take_logs(self, body: bytes, encoding: Encoding, content_coding: str, share: Share) -> None:
+        try:
+            content = await self._inflate(body, content_coding, share) if content_coding else body
+        except IntakeError:
+            self._intake.discard(Signal.LOGS, "http", len(body))
+        else:
+            await self._intake.submit_logs(Payload(content, encoding, "http"))
 
     async def _read(self, request: web.BaseRequest, share: Share) -> bytes:
         """The body as it was sent. Its bytes are taken from the budget as they come: an announced length alone holds nothing."""

@@ -1,6 +1,6 @@
 """The one receive path for every protocol: from the bytes of a body to the commit that acknowledges them.
 
-    decode -> mend -> [discard] -> stages (enrich, mask) -> rows -> commit -> answer
+    decode -> mend -> [discard] -> process (enrich, mask, complete: see pipeline.py) -> rows -> commit -> answer
 
 Owns the order of these steps, the repeats and the accounting of a request. It must not know HTTP or gRPC, and
 nothing that it logs or raises holds payload values.
@@ -11,20 +11,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
 from sidecar.buffer.leases import Append
 from sidecar.clock import Clock
-from sidecar.errors import IntakeError, Overloaded, Unexpected
+from sidecar.enrich.completer import Completed
+from sidecar.errors import IntakeError, MalformedPayload, Overloaded, Unexpected
 from sidecar.observe.logs import error_text, stack
 from sidecar.observe.metrics import Metrics
 from sidecar.receive.meter import Meter, Signal, Transport
 from sidecar.receive.pieces import PIECE_BYTES, split_request
 from sidecar.receive.repeats import Repeats, fingerprint
-from sidecar.trace.live import LiveTraces
 from sidecar.wire.batch import MAX_PROBLEMS, SpanBatch, decode_protobuf
 from sidecar.wire.encoding import Encoding
 from sidecar.wire.mend import mend
@@ -42,8 +42,15 @@ REPORT_EVERY_S = 60.0
 BUFFER_RETRY_S = 5.0
 """What a client is told to wait when the buffer itself failed."""
 
-Stage = Callable[[SpanBatch], SpanBatch]
-"""One step on a batch. It may change the batch and reject spans (``SpanBatch.reject``); a span that vanishes otherwise is an error."""
+
+class Process(Protocol):
+    """What happens to a batch between mending and rows."""
+
+    async def process(self, batch: SpanBatch, body: bytes, now_ms: int) -> Completed:
+        """Change the batch, decoded from ``body``, in place. A span that it takes out is counted in ``SpanBatch``; one that vanishes otherwise is an error."""
+
+    async def take_logs(self, body: bytes, encoding: Encoding, now_ms: int) -> None:
+        """Keep what a log request holds of spans' content."""
 
 
 class Appender(Protocol):
@@ -51,6 +58,9 @@ class Appender(Protocol):
 
     async def append(self, append: Append) -> None:
         """Return after the commit; raises BufferFull."""
+
+    def hasten(self, trace_ids: Collection[bytes]) -> None:
+        """Seal the settling rows of these traces soon."""
 
 
 class Route(Protocol):
@@ -111,28 +121,24 @@ NOTHING_REJECTED = Accepted()
 
 
 class Intake:
-    """Takes the bodies of all transports. ``stages`` run in their order; the last one is masking."""
+    """Takes the bodies of all transports."""
 
     def __init__(
         self,
         buffer: Appender,
         route: Route,
-        stages: tuple[Stage, ...],
-        live: LiveTraces,
+        process: Process,
         clock: Clock,
         metrics: Metrics,
         log: logging.Logger,
         *,
-        settle_s: float = 0,
         discard: bool = False,
     ) -> None:
         self._buffer = buffer
         self._route = route
-        self._stages = stages
-        self._live = live
+        self._pipeline = process
         self._clock = clock
         self._log = log
-        self._settle_ms = round(settle_s * 1000)
         self._discard = discard
         self._repeats: Repeats[Kept] = Repeats(clock)
         self._meters: Mapping[str, Meter] = {"http": Meter(metrics, "http"), "grpc": Meter(metrics, "grpc")}
@@ -143,8 +149,20 @@ class Intake:
         return self._meters[transport]
 
     def discard(self, signal: Signal, transport: Transport, body_bytes: int) -> None:
-        """Take a request of logs or metrics: it is counted and nothing of it is looked at, kept or passed on."""
+        """Take a request of metrics, or of logs that can't be read: it is counted and nothing of it is kept or passed on."""
         self._meters[transport].discarded(signal, body_bytes)
+
+    async def submit_logs(self, payload: Payload) -> None:
+        """Take a request of logs: message content in it joins its spans, the rest is counted and dropped. Never an error: agents turn all signals on."""
+        self._meters[payload.transport].discarded(Signal.LOGS, len(payload.body))
+        if self._discard:
+            return
+        try:
+            await self._pipeline.take_logs(payload.body, payload.encoding, self._clock.wall_ms())
+        except MalformedPayload:
+            self._log.debug("a request of logs could not be read and was dropped")
+        except Exception as error:  # noqa: BLE001  (as for spans; logs are optional)
+            self._report(error)
 
     async def submit(self, payload: Payload) -> Accepted:
         """Keep the spans of a body; returns after the commit.
@@ -174,37 +192,32 @@ class Intake:
         tally = Tally()
         now_ms = self._clock.wall_ms()
         destination_of = self._route.destination_of(payload.public_key)
-        async for batch in _batches(payload, tally):
+        released: set[bytes] = set()
+        async for batch, body in _batches(payload, tally):
             mend(batch)
-            processed = batch if self._discard else self._process(batch)
-            tally.add(processed)
             if self._discard:
-                tally.filtered += processed.span_count - processed.rejected.total()
-            else:
-                tally.rows += self._rows(processed, destination_of, now_ms)
+                tally.add(batch)
+                tally.filtered += batch.span_count - batch.rejected.total()
+                continue
+            completed = await self._pipeline.process(batch, body, now_ms)
+            released |= completed.released
+            tally.add(batch)
+            tally.filtered += batch.filtered
+            for part in slices(batch, destination_of):
+                if part.trace_id in completed.without_llm:
+                    tally.filtered += part.spans
+                else:
+                    tally.rows.append(row_of(part, now_ms, completed.seal_at.get(part.trace_id)))
         stored = sum(row.spans for row in tally.rows)
         if tally.received != stored + tally.filtered + tally.rejected.total():
             raise AssertionError("a stage lost or made spans without saying so")
         if tally.received:
             await self._append(Append(tuple(tally.rows), tally.received, dict(tally.rejected), tally.filtered))
+        if released:
+            self._buffer.hasten(released)  # after the commit: the rows of earlier requests are settling by now
         self._meters[payload.transport].committed(len(payload.body), stored, tally.rejected, tally.mends)
         rejected = tally.rejected.total()
         return Kept(tally.received, Accepted(rejected, " ".join(tally.problems)) if rejected else NOTHING_REJECTED)
-
-    def _process(self, batch: SpanBatch) -> SpanBatch:
-        for stage in self._stages:
-            batch = stage(batch)
-        return batch
-
-    def _rows(self, batch: SpanBatch, destination_of: str | Callable[[ResourceSpans], str], now_ms: int) -> list[NewRow]:
-        rows = []
-        for part in slices(batch, destination_of):
-            seal_at_ms = None
-            if self._settle_ms:
-                self._live.observe(part.trace_id, part.spans, part.has_root, now_ms)
-                seal_at_ms = self._live.seal_at(part.trace_id, now_ms, self._settle_ms)
-            rows.append(row_of(part, now_ms, seal_at_ms))
-        return rows
 
     async def _append(self, append: Append) -> None:
         try:
@@ -228,19 +241,19 @@ class Intake:
             self._log.error("a request failed inside the sidecar", extra={"error": error_text(error), "stack": stack(error)})
 
 
-async def _batches(payload: Payload, tally: Tally) -> AsyncIterator[SpanBatch]:
-    """The body as batches of at most about a MiB, with a breath of the loop between them."""
+async def _batches(payload: Payload, tally: Tally) -> AsyncIterator[tuple[SpanBatch, bytes]]:
+    """The body as batches, each with the bytes that it was decoded from, of at most about a MiB, with a breath of the loop between them."""
     body = payload.body
     if payload.encoding is Encoding.JSON:
         if len(body) <= JSON_INLINE_BYTES:
-            yield decode_json(body)
+            yield decode_json(body), body
             return
         body = await asyncio.to_thread(_json_to_protobuf, body, tally)
     if len(body) <= PIECE_BYTES:
-        yield decode_protobuf(body)
+        yield decode_protobuf(body), body
         return
     for piece in await asyncio.to_thread(split_request, body):
-        yield decode_protobuf(piece)
+        yield decode_protobuf(piece), piece
         await asyncio.sleep(0)
 
 

@@ -1,6 +1,7 @@
-"""What is known of live traces: when they began, whether their root was seen, the context learned so far.
+"""What is known of live traces: when they began, who is whose parent, what their spans say for others.
 
-Owns one bounded table. It must not read clocks or spans: callers say what they saw and when.
+Owns one table bounded by bytes; the trace unseen for longest leaves first. It must not read clocks or spans, nor know
+what an attribute means: callers say what they saw and when. Everything textual in it has been masked.
 """
 
 from __future__ import annotations
@@ -8,32 +9,107 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-ENTRY_BYTES = 512
-"""A trace without context: id 49, state 88, four integers 4 x 32, an empty dict 64, its share of the table about 180."""
+ENTRY_BYTES = 1024
+"""A trace without spans: id 49, state 200, its containers 5 x 64, its share of the table about 180, room to grow."""
+NODE_BYTES = 300
+"""A span: two ids of 41, the tuple 64, its share of a dict about 100."""
 FACT_BYTES = 160
-"""A fact beside its text: two string headers 2 x 49, a dict slot and growth about 60."""
+"""A fact beside its text: headers 2 x 49, its share of a dict about 60."""
+MAX_NODES = 8192
+"""Spans of one trace that are remembered, the newest: 2.4 MiB. Children come before their parents, so old ones are rarely asked for."""
+MAX_CONTEXT_BYTES = 16 * 1024
+"""What a trace may say for all its spans; each of them carries it."""
+MAX_TAGS = 64
+MAX_TAG_CHARS = 200
+"""Langfuse's SDKs drop a longer tag; here it stays on its own span and is not spread. All tags together are 13 KiB on each span of their trace."""
+MAX_CONTENT_BYTES = 1024 * 1024
+"""Content of a trace's spans that waits for them."""
 
 
-@dataclass(slots=True)
-class TraceState:
-    """One live trace. Times are milliseconds of the caller's clock. Only ``LiveTraces`` changes it."""
+class Said(NamedTuple):
+    """What a span says for those below it, as serialized attributes."""
 
-    first_seen_ms: int
-    last_seen_ms: int
-    spans: int = 0
-    root_seen: bool = False
-    context: dict[str, str] = field(default_factory=dict)
-    """What later stages learned, such as the user of the trace. Add with ``LiveTraces.learn``, which keeps count of the bytes."""
+    agent: tuple[bytes, ...]
+    """Who does the work; empty when the span names no agent."""
+    context: Mapping[str, bytes]
+    """By subject (user, session, ...), said on purpose."""
+    weak_session: bytes | None = None
+    """A session that is only implied (a conversation's id)."""
+    tags: tuple[str, ...] = ()
 
     @property
     def size_bytes(self) -> int:
-        """What the entry takes in memory, at most."""
-        return ENTRY_BYTES + sum(_fact_bytes(key, value) for key, value in self.context.items())
+        size = FACT_BYTES * (len(self.agent) + len(self.context)) + len(self.weak_session or b"")
+        for raw in self.agent:
+            size += len(raw)
+        for raw in self.context.values():
+            size += len(raw)
+        return size
+
+
+class Node(NamedTuple):
+    """One span of a live trace."""
+
+    parent_id: bytes
+    said: Said | None
+    kept: bool
+    """False: it was left out, and its children hang on the nearest kept ancestor."""
+    awaits_content: bool = False
+    """Its input and output may come apart from it."""
+
+
+class Learned(NamedTuple):
+    """One subject of a trace's context. Of two claims the stronger counts; equally strong ones that differ cancel out."""
+
+    strength: int
+    raw: bytes
+    """Serialized attribute; empty while disputed."""
+
+
+class Content(NamedTuple):
+    """A message that came apart from its span."""
+
+    direction: str
+    """``input`` or ``output``."""
+    time_unix_nano: int
+    text: str
+    """Masked JSON."""
+    many: bool
+    """The text is a list of messages."""
+
+
+@dataclass(slots=True, eq=False)
+class TraceState:
+    """One live trace. Times are milliseconds of the caller's clock. Only ``LiveTraces`` changes what counts bytes."""
+
+    trace_id: bytes
+    first_seen_ms: int
+    root_seen: bool = False
+    llm_seen: bool = False
+    """One of its spans does LLM work."""
+    rows_wait: bool = False
+    """Rows of this trace wait for its context."""
+    content_until_ms: int = 0
+    """Until when rows of this trace wait for content."""
+    nodes: dict[bytes, Node] = field(default_factory=dict)
+    """By span id, oldest first."""
+    context: dict[str, Learned] = field(default_factory=dict)
+    """By subject."""
+    tags: dict[str, None] = field(default_factory=dict)
+    """In the order of their appearance."""
+    contents: dict[bytes, list[Content]] = field(default_factory=dict)
+    """By span id."""
+    size_bytes: int = ENTRY_BYTES
+    content_bytes: int = 0
+    context_bytes: int = 0
+    is_live: bool = True
+    """False once the table forgot it."""
 
 
 class LiveTraces:
-    """A table of live traces bounded by bytes; the one unseen for longest leaves first.
+    """A table of live traces bounded by bytes.
 
     Forgetting a trace costs context, never spans: its later rows settle anew, as those of a trace seen for the first time.
     """
@@ -50,62 +126,92 @@ class LiveTraces:
 
     @property
     def size_bytes(self) -> int:
-        """The sum of the entries' sizes; at most ``max_bytes`` between calls."""
+        """The sum of the traces' sizes; at most ``max_bytes`` and one trace's latest fact between calls."""
         return self._bytes
 
-    def observe(self, trace_id: bytes, spans: int, root_seen: bool, now_ms: int) -> TraceState:
-        """Note that ``spans`` more spans of a trace came, and whether its root was among them."""
+    def see(self, trace_id: bytes, now_ms: int) -> TraceState:
+        """The trace, which is seen now."""
         state = self._traces.get(trace_id)
         if state is None:
-            state = self._traces[trace_id] = TraceState(first_seen_ms=now_ms, last_seen_ms=now_ms)
-            self._bytes += ENTRY_BYTES
-            self._evict()
+            state = self._traces[trace_id] = TraceState(trace_id, first_seen_ms=now_ms)
+            self._grow(state, ENTRY_BYTES, counted=True)
         else:
             self._traces.move_to_end(trace_id)
-            state.last_seen_ms = max(state.last_seen_ms, now_ms)
-        state.spans += spans
-        state.root_seen = state.root_seen or root_seen
+            state.first_seen_ms = min(state.first_seen_ms, now_ms)  # the wall clock may have been set back
         return state
-
-    def learn(self, trace_id: bytes, facts: Mapping[str, str]) -> bool:
-        """Add facts to a trace's context, newer ones replacing older. False when the trace is not (or no longer) known."""
-        state = self._traces.get(trace_id)
-        if state is None:
-            return False
-        before = state.size_bytes
-        state.context.update(facts)
-        self._bytes += state.size_bytes - before
-        self._traces.move_to_end(trace_id)
-        self._evict()
-        return trace_id in self._traces
 
     def get(self, trace_id: bytes) -> TraceState | None:
         """What is known of a trace, without counting as a sight of it."""
         return self._traces.get(trace_id)
 
-    def seal_at(self, trace_id: bytes, now_ms: int, settle_ms: int) -> int | None:
-        """When a row of this trace that came now must be sealed, or None: it is born sealed.
+    def add_span(self, state: TraceState, span_id: bytes, node: Node) -> None:
+        """Remember a span; of one that is seen again the newer counts."""
+        nodes = state.nodes
+        grown = 0
+        old = nodes.pop(span_id, None)
+        if old is not None:
+            grown -= _node_bytes(old)
+        elif len(nodes) >= MAX_NODES:
+            grown -= _node_bytes(nodes.pop(next(iter(nodes))))
+        nodes[span_id] = node
+        self._grow(state, grown + _node_bytes(node))
 
-        Born sealed: nothing settles (``settle_ms`` is 0), the root is known, or the trace's time to
-        settle, counted from its first row, is over. An unknown trace begins now.
-        """
-        if settle_ms <= 0:
-            return None
-        state = self._traces.get(trace_id)
-        if state is None:
-            return now_ms + settle_ms
-        if state.root_seen:
-            return None
-        seal_at_ms = min(state.first_seen_ms, now_ms) + settle_ms  # min: the wall clock may have been set back
-        return seal_at_ms if seal_at_ms > now_ms else None
+    def learn(self, state: TraceState, subject: str, claim: Learned, *, always: bool = False) -> None:
+        """Take in what a span claims for its whole trace. Beyond ``MAX_CONTEXT_BYTES`` only subjects of a fixed set (``always``) are taken."""
+        known = state.context.get(subject)
+        if known is not None and known.strength > claim.strength:
+            return
+        if known is not None and known.strength == claim.strength:
+            if known.raw == claim.raw:
+                return
+            claim = Learned(claim.strength, b"")
+        grown = len(claim.raw) - len(known.raw) if known is not None else FACT_BYTES + len(subject) + len(claim.raw)
+        if state.context_bytes + grown > MAX_CONTEXT_BYTES and not always:
+            return
+        state.context[subject] = claim
+        state.context_bytes += grown
+        self._grow(state, grown)
 
-    def _evict(self) -> None:
+    def add_tag(self, state: TraceState, tag: str) -> None:
+        """One more tag of the trace, up to ``MAX_TAGS`` of ``MAX_TAG_CHARS``."""
+        if len(tag) <= MAX_TAG_CHARS and tag not in state.tags and len(state.tags) < MAX_TAGS:
+            state.tags[tag] = None
+            self._grow(state, FACT_BYTES + 4 * len(tag))
+
+    def add_content(self, state: TraceState, span_id: bytes, content: Content) -> bool:
+        """Keep a message until its span is complete; False when it came before, or when the trace holds ``MAX_CONTENT_BYTES`` already."""
+        size = FACT_BYTES + 4 * len(content.text)
+        if content in state.contents.get(span_id, ()):
+            return False
+        if state.content_bytes + size > MAX_CONTENT_BYTES:
+            return False
+        state.contents.setdefault(span_id, []).append(content)
+        state.content_bytes += size
+        self._grow(state, size)
+        return True
+
+    def take_content(self, state: TraceState, span_id: bytes) -> list[Content]:
+        """The messages that wait for a span, in the order of their time; they are gone afterwards."""
+        found = state.contents.pop(span_id, None)
+        if found is None:
+            return []
+        size = sum(FACT_BYTES + 4 * len(content.text) for content in found)
+        state.content_bytes -= size
+        self._grow(state, -size)
+        return sorted(found, key=lambda content: content.time_unix_nano)
+
+    def _grow(self, state: TraceState, size: int, *, counted: bool = False) -> None:
+        if not state.is_live:
+            return
+        if not counted:
+            state.size_bytes += size
+        self._bytes += size
         while self._bytes > self._max_bytes and self._traces:
-            _, state = self._traces.popitem(last=False)
-            self._bytes -= state.size_bytes
+            _, oldest = self._traces.popitem(last=False)
+            oldest.is_live = False
+            self._bytes -= oldest.size_bytes
             self.evictions += 1
 
 
-def _fact_bytes(key: str, value: str) -> int:
-    """At most four bytes a character (PEP 393)."""
-    return FACT_BYTES + 4 * (len(key) + len(value))
+def _node_bytes(node: Node) -> int:
+    return NODE_BYTES if node.said is None else NODE_BYTES + FACT_BYTES + node.said.size_bytes

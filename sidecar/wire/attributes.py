@@ -6,7 +6,7 @@ Owns the encoding of KeyValue and AnyValue. It must not know what any key means.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
 from google.protobuf.message import DecodeError
@@ -122,8 +122,8 @@ def decode(raw: bytes) -> tuple[str, Value]:
     except DecodeError as error:
         raise ValueError("not a KeyValue of OTLP") from error
     value = pair.value
-    text = value.string_value  # most values are strings: asking for it first saves a third
-    return pair.key, text or _value(value)
+    # Most values are strings, then integers: asking for them first saves a third.
+    return pair.key, value.string_value or value.int_value or _value(value)
 
 
 def find(attributes: Iterable[bytes], key: bytes) -> Value | None:
@@ -151,37 +151,52 @@ def _value(value: AnyValue) -> Value:
     return scalar
 
 
+EXACT_IN_A_DOUBLE = 1 << 53
+"""Integers up to here are the same number for readers whose only numbers are doubles."""
+
+
+def is_plain(value: Value) -> bool:
+    """Whether a value is a string, a bool or a number that every reader of JSON reads as it is."""
+    kind = value.__class__
+    return kind is str or kind is float or kind is bool or (kind is int and -EXACT_IN_A_DOUBLE <= value <= EXACT_IN_A_DOUBLE)  # type: ignore[operator]  # mypy does not narrow by class
+
+
 class AttributeMemo:
     """Remembers the key and value of short attributes, because most of them repeat endlessly.
 
     Two generations of ``entries / 2`` each: when the young one is full it becomes the old one, and
     what was not used since is dropped. Bound: 4096 entries x (128 raw + about 430 bytes of Python
-    objects) = 2.2 MiB. Only short entries and only plain values: keys and values are chosen by
+    objects) = 2.2 MiB. Only short entries and only what ``is_plain``: keys and values are chosen by
     users, and a list handed out twice could be changed by one of its readers.
     """
+
+    known: Callable[[bytes], tuple[str, Value] | None]
+    """The key and value of an entry that was used lately, else None. A dict's own method, for loops over every attribute."""
 
     def __init__(self, entries: int = 4096, max_raw_bytes: int = 128) -> None:
         self._half = max(1, entries // 2)
         self._max_raw_bytes = max_raw_bytes
-        self._young: dict[bytes, tuple[str, Value]] = {}
         self._old: dict[bytes, tuple[str, Value]] = {}
+        self._begin()
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 
     def decode(self, raw: bytes) -> tuple[str, Value]:
         """As the function ``decode``, from memory where possible."""
-        known = self._young.get(raw)
-        if known is not None:
-            return known
         if len(raw) > self._max_raw_bytes:
             return decode(raw)
+        known = self.known(raw)
+        if known is not None:
+            return known
         known = self._old.pop(raw, None) or decode(raw)
-        if not isinstance(known[1], list | dict):
-            self._remember(raw, known)
+        if known[1].__class__ is str or is_plain(known[1]):
+            if len(self._young) >= self._half:
+                self._old = self._young
+                self._begin()
+            self._young[raw] = known
         return known
 
-    def _remember(self, raw: bytes, known: tuple[str, Value]) -> None:
-        if len(self._young) >= self._half:
-            self._old, self._young = self._young, {}
-        self._young[raw] = known
+    def _begin(self) -> None:
+        self._young: dict[bytes, tuple[str, Value]] = {}
+        self.known = self._young.get

@@ -26,13 +26,15 @@ class SpanBatch:
 
     request: ExportTraceServiceRequest
     span_count: int
-    """Spans that came, whether kept or rejected since: kept = span_count - rejected.total()."""
+    """Spans that came, whether kept or rejected since: kept = span_count - rejected.total() - filtered."""
     clean: bool = False
     """Every string is UTF-8, every attribute is readable and has a value, so mending needs to look at ids and times only."""
     mends: Counter[str] = field(default_factory=Counter)
     """How often each mend (``mend.Mend``) was made."""
     rejected: Counter[str] = field(default_factory=Counter)
     """Spans that can't be kept, by reason (``mend.Rejection``)."""
+    filtered: int = 0
+    """Spans that the span filter took out."""
     problems: list[str] = field(default_factory=list)
     """Sentences for the client about what was rejected, never with payload values; at most ``MAX_PROBLEMS``."""
 

@@ -28,7 +28,7 @@ def decode_json(body: bytes) -> SpanBatch:
     """The batch in an OTLP/JSON ExportTraceServiceRequest; raises MalformedPayload, whose violations name the place."""
     check_json(body)
     batch = SpanBatch(ExportTraceServiceRequest(), span_count=0, clean=True)
-    tree = _parse(body, batch.mends)
+    tree = parse_json(body, batch.mends)
     reader = _Reader(batch)
     if not isinstance(tree, dict):
         raise MalformedPayload("the body is JSON, but not an object: an OTLP/JSON trace request is an object with the key resourceSpans")
@@ -39,7 +39,7 @@ def decode_json(body: bytes) -> SpanBatch:
     return batch
 
 
-def _parse(body: bytes, mends: Counter[str]) -> Json:
+def parse_json(body: bytes, mends: Counter[str]) -> Json:
     try:
         tree: Json = msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

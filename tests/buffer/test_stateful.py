@@ -160,6 +160,14 @@ class BufferMachine(RuleBasedStateMachine):
             kept.settling = False
             kept.new = changed(kept.new, seal_at_ms=None, body=kept.new.body + b"+" * rewrite)
 
+    @rule(now_ms=st.integers(0, 100))
+    def omit(self, now_ms: int) -> None:
+        due = upkeep.due_to_seal(self.core, now_ms, 2)
+        gone = upkeep.omit(self.core, due)
+        assert upkeep.omit(self.core, due) == [], "no row is counted twice"
+        for each in gone:
+            self.count(Transition.OMIT, self.rows.pop(each.id).new.spans)
+
     @rule(before_ms=st.integers(0, 30))
     def expire(self, before_ms: int) -> None:
         leased = self.leased()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.buffer.leases import Lane
+from sidecar.buffer.records import Omit
 from sidecar.buffer.runner import inline
 from sidecar.buffer.tending import CHECKPOINT_S, DISK_S, EXPIRY_S, SEAL_TICK_S
 from sidecar.errors import BufferFull
@@ -57,6 +58,35 @@ def test_settling_rows_of_an_earlier_run_are_sealed_too(tmp_path: Path) -> None:
             await clock.advance(6 + SEAL_TICK_S)
             (lease,) = await lease_all(found)
             assert lease.rows[0].body == b"a"
+
+    run(body())
+
+
+def test_a_row_that_is_to_be_omitted_is_deleted_and_counted(tmp_path: Path) -> None:
+    async def body() -> None:
+        clock = FakeClock()
+        async with buffer(tmp_path / "b.db", clock=clock, runner=inline, seal=lambda old: Omit.OMIT if old.body == b"a" else None) as found:
+            due_ms = clock.wall_ms() + 6000
+            await found.append(append(row(b"a", spans=3, seal_at_ms=due_ms), row(b"b", seal_at_ms=due_ms)))
+            await clock.advance(6 + SEAL_TICK_S)
+            (lease,) = await lease_all(found)
+            assert [leased.body for leased in lease.rows] == [b"b"]
+            assert found.ledger.totals["omitted", ""] == 3
+            assert found.pending_spans == 1
+            assert found.ledger.imbalances(found.pending_spans) == []
+
+    run(body())
+
+
+def test_everything_that_settles_can_be_sealed_at_once(tmp_path: Path) -> None:
+    async def body() -> None:
+        clock = FakeClock()
+        async with buffer(tmp_path / "b.db", clock=clock, runner=inline, seal=lambda old: changed(old, body=old.body + b"+context")) as found:
+            late = clock.wall_ms() + 60_000
+            await found.append(append(row(b"a", trace=1, seal_at_ms=late), row(b"b", trace=2, seal_at_ms=late)))
+            assert await found.seal_all() == 2
+            (lease,) = await lease_all(found)
+            assert [leased.body for leased in lease.rows] == [b"a+context", b"b+context"]
 
     run(body())
 

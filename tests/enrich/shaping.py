@@ -8,8 +8,9 @@ from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from sidecar.enrich.edit import Edit
 from sidecar.enrich.facts import Content, Facts, Kind, Usage
-from sidecar.enrich.shape import NO_EXTRA, Extra, Shaped, shape
+from sidecar.enrich.shape import NO_EXTRA, Extra, shape
 from sidecar.enrich.view import SpanView
 from sidecar.wire import shallow_pb2
 from sidecar.wire.attributes import AttributeMemo
@@ -38,7 +39,7 @@ class Result:
     before: Shown
     after: Shown
     span: Span
-    shaped: Shaped
+    shaped: Edit
 
     @property
     def attributes(self) -> Attributes:

@@ -6,15 +6,16 @@ import json
 
 import pytest
 
-from sidecar.enrich.plain import flatten, odd_attributes, to_json
-from sidecar.wire.attributes import decode
+from sidecar.enrich.plain import flatten, plain_entries, to_json
+from sidecar.enrich.view import AttributeView
+from sidecar.wire.attributes import AttributeMemo, decode
 from tests.spans import Value, key_values
 
 
 def plain(value: Value, key: str = "acme.value") -> Value:
     """What is sent instead of a value; the value itself if it is sent as it is."""
     raw = key_values({key: value})[0].SerializeToString()
-    changed = dict(odd_attributes([raw]))
+    changed = dict(plain_entries(AttributeView([raw], AttributeMemo()).odd))
     if raw not in changed:
         return value
     instead = changed[raw]
@@ -72,6 +73,7 @@ def test_numbers_that_json_does_not_know_become_null() -> None:
 def test_the_attributes_of_a_resource_are_made_plain_in_place() -> None:
     attributes = [each.SerializeToString() for each in key_values({"a": "x", "b": {"c": 1}, "d": None})]
 
-    assert flatten(attributes) == 2
+    memo = AttributeMemo()
+    assert flatten(attributes, memo) == 2
     assert [decode(raw) for raw in attributes] == [("a", "x"), ("b", '{"c":1}')]
-    assert flatten(attributes) == 0
+    assert flatten(attributes, memo) == 0

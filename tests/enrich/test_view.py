@@ -9,7 +9,7 @@ from sidecar.wire.attributes import AttributeMemo, decode
 from sidecar.wire.shallow_pb2 import ExportTraceServiceRequest
 from tests import spans
 from tests.corpus import trace_requests
-from tests.enrich.views import view
+from tests.enrich.views import view, views
 
 LONG = "x" * 2000
 
@@ -90,6 +90,22 @@ def test_a_prefix_is_found_only_at_the_start_of_a_key() -> None:
 
 def test_items_with_a_prefix_come_with_their_values() -> None:
     assert dict(view({"p.a": 1, "q": 2, "p.b": LONG}).items_with_prefix("p.")) == {"p.a": 1, "p.b": LONG}
+
+
+def test_what_is_not_plain_is_noted_every_time_short_or_long() -> None:
+    odd: spans.Attributes = {"list": ["a"], "map": {"a": LONG}, "bytes": b"x", "nothing": None, "big": 2**53 + 1}
+    span = spans.span(attributes={**odd, "text": LONG, "short": "a", "no": False, "int": -(2**53), "float": 0.5})
+    for seen in views(span, span):
+        assert {key: value for _, key, value in seen.odd} == odd
+        assert [decode(raw) for raw, _, _ in seen.odd] == [(key, value) for _, key, value in seen.odd]
+
+
+def test_a_plain_view_notes_nothing() -> None:
+    assert view({"text": LONG, "short": "a", "int": 7}).odd == []
+
+
+def test_lines_hold_every_key_after_a_line_break() -> None:
+    assert (view({"a.b": 1, "c": None}).lines, view().lines) == ("\na.b\nc", "")
 
 
 def test_keys_hold_every_key_even_of_empty_values() -> None:

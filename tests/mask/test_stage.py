@@ -11,7 +11,7 @@ def test_every_batch_passes_as_it_is() -> None:
     batch = decode_protobuf(many(2, 3).SerializeToString())
     before = batch.request.SerializeToString()
 
-    after = mask(batch)
+    assert list(mask(batch)) == []
 
-    assert after.request.SerializeToString() == before
-    assert after.span_count == 6
+    assert batch.request.SerializeToString() == before
+    assert batch.span_count == 6

@@ -14,7 +14,7 @@ import logging
 import ssl
 import zlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,13 +31,15 @@ from yarl import URL
 from sidecar.buffer.leases import Append
 from sidecar.clock import SystemClock
 from sidecar.config import Auth, Endpoint, HttpReceiver, Tls
+from sidecar.enrich.completer import Completed
 from sidecar.observe.metrics import Metrics
 from sidecar.receive.auth import Guard
 from sidecar.receive.budget import InFlight
 from sidecar.receive.http import run_http
-from sidecar.receive.intake import Intake, Stage
-from sidecar.trace.live import LiveTraces
+from sidecar.receive.intake import Intake, Process
 from sidecar.wire import answer_pb2
+from sidecar.wire.batch import SpanBatch
+from sidecar.wire.encoding import Encoding
 from sidecar.wire.shallow_pb2 import ResourceSpans
 from tests.spans import request, span
 from tests.waiting import DEADLINE_S
@@ -64,6 +66,7 @@ class ListBuffer:
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     error: Exception | None = None
     waiting: int = 0
+    hastened: list[set[bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -77,6 +80,9 @@ class ListBuffer:
         if self.error is not None:
             raise self.error
         self.appends.append(append)
+
+    def hasten(self, trace_ids: Collection[bytes]) -> None:
+        self.hastened.append(set(trace_ids))
 
     @property
     def names(self) -> Counter[str]:
@@ -135,10 +141,28 @@ class Rig:
         return found
 
 
-def make_rig(stages: tuple[Stage, ...] = (), *, settle_s: float = 0, discard: bool = False, in_flight_bytes: int = 16 * MIB) -> Rig:
-    """The parts below a transport."""
+class Steps:
+    """Processes a batch by plain functions, in their order."""
+
+    def __init__(self, steps: Sequence[Callable[[SpanBatch], None]]) -> None:
+        self.steps = steps
+        self.logs: list[bytes] = []
+
+    async def process(self, batch: SpanBatch, body: bytes, now_ms: int) -> Completed:  # noqa: ARG002  (as the protocol has it)
+        for step in self.steps:
+            step(batch)
+        return Completed()
+
+    async def take_logs(self, body: bytes, encoding: Encoding, now_ms: int) -> None:  # noqa: ARG002  (as the protocol has it)
+        self.logs.append(body)
+
+
+def make_rig(
+    steps: Sequence[Callable[[SpanBatch], None]] = (), *, process: Process | None = None, discard: bool = False, in_flight_bytes: int = 16 * MIB
+) -> Rig:
+    """The parts below a transport; ``process`` wins over ``steps``."""
     buffer, route, metrics = ListBuffer(), OneDestination(), Metrics(CollectorRegistry())
-    intake = Intake(buffer, route, stages, LiveTraces(MIB), SystemClock(), metrics, LOG, settle_s=settle_s, discard=discard)
+    intake = Intake(buffer, route, process or Steps(steps), SystemClock(), metrics, LOG, discard=discard)
     return Rig(buffer, route, metrics, intake, InFlight(in_flight_bytes))
 
 

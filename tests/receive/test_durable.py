@@ -13,7 +13,6 @@ from sidecar.buffer.buffer import open_buffer
 from sidecar.buffer.leases import Lane, LeaseLimit
 from sidecar.clock import SystemClock
 from sidecar.config import BufferSettings
-from sidecar.enrich.stage import enrich
 from sidecar.mask.stage import mask
 from sidecar.observe.metrics import Metrics
 from sidecar.receive.auth import Guard
@@ -21,7 +20,7 @@ from sidecar.receive.budget import InFlight
 from sidecar.receive.grpc import run_grpc
 from sidecar.receive.http import run_http
 from sidecar.receive.intake import Intake
-from sidecar.trace.live import LiveTraces
+from sidecar.receive.pipeline import Pipeline
 from tests.receive import grpc_rig
 from tests.receive.rig import INSTANCE, LOG, MIB, PROTOBUF, OneDestination, loopback, run
 from tests.spans import many, request, span
@@ -35,7 +34,7 @@ def test_what_both_receivers_acknowledged_is_there_after_a_restart(tmp_path: Pat
     async def first_life() -> None:
         metrics, clock, budget = Metrics(CollectorRegistry()), SystemClock(), InFlight(16 * MIB)
         async with open_buffer(settings, clock, metrics, LOG) as buffer:
-            intake = Intake(buffer, OneDestination(), (enrich, mask), LiveTraces(MIB), clock, metrics, LOG)
+            intake = Intake(buffer, OneDestination(), Pipeline(mask, None, metrics, LOG), clock, metrics, LOG)
             async with (
                 run_http(loopback(), intake, Guard(None, "http"), budget, LOG, instance_id=INSTANCE) as http,
                 run_grpc(grpc_rig.loopback(), intake, Guard(None, "grpc"), budget, LOG, instance_id=INSTANCE) as grpc,

@@ -101,7 +101,7 @@ def test_a_refused_commit_is_unavailable_with_retry_info_and_the_next_one_passes
 
 
 def test_our_own_failure_is_internal_and_not_to_be_retried() -> None:
-    def crash(_: SpanBatch) -> SpanBatch:
+    def crash(_: SpanBatch) -> None:
         raise KeyError("secret")
 
     async def scene(target: GrpcRig) -> None:

@@ -294,7 +294,7 @@ def test_a_commit_that_fails_is_503_with_retry_after(content_type: str, error: E
 
 @BOTH
 def test_our_own_failure_is_500_and_not_to_be_retried(content_type: str) -> None:
-    def crash(_: SpanBatch) -> SpanBatch:
+    def crash(_: SpanBatch) -> None:
         raise KeyError("secret")
 
     async def scene(http: HttpRig) -> None:

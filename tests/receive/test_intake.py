@@ -7,9 +7,8 @@ import logging
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from sidecar.enrich.stage import enrich
+from sidecar.enrich.completer import Completed
 from sidecar.errors import BufferBroken, BufferFull, MalformedPayload, Overloaded, Unexpected
-from sidecar.mask.stage import mask
 from sidecar.receive.intake import Accepted, Payload
 from sidecar.receive.meter import Signal
 from sidecar.wire.batch import SpanBatch
@@ -35,7 +34,7 @@ def json_request(*names: str) -> bytes:
 
 def test_spans_are_committed_before_the_answer() -> None:
     async def scene() -> None:
-        rig = make_rig((enrich, mask))
+        rig = make_rig()
         rig.buffer.gate.clear()
         task = asyncio.create_task(rig.intake.submit(payload(request(span(name="chat")))))
         await until(lambda: rig.buffer.waiting == 1)
@@ -148,7 +147,7 @@ def test_a_failed_commit_fails_its_repeats_too_and_is_not_remembered() -> None:
 
 
 def test_in_discard_mode_spans_are_accepted_and_counted_filtered() -> None:
-    def fail(_: SpanBatch) -> SpanBatch:
+    def fail(_: SpanBatch) -> None:
         raise AssertionError("no stage runs for spans that are discarded")
 
     rig = make_rig((fail,), discard=True)
@@ -160,15 +159,13 @@ def test_in_discard_mode_spans_are_accepted_and_counted_filtered() -> None:
 def test_stages_run_in_their_order_and_may_reject_spans() -> None:
     seen: list[str] = []
 
-    def first(batch: SpanBatch) -> SpanBatch:
+    def first(batch: SpanBatch) -> None:
         seen.append("first")
         del batch.request.resource_spans[0].scope_spans[0].spans[0]
         batch.reject("unmaskable", "resource_spans[0] scope_spans[0] spans[0] could not be masked.")
-        return batch
 
-    def second(batch: SpanBatch) -> SpanBatch:
+    def second(_: SpanBatch) -> None:
         seen.append("second")
-        return batch
 
     rig = make_rig((first, second))
     accepted = submit(rig, payload(request(span(name="one"), span(name="two"))))
@@ -178,7 +175,7 @@ def test_stages_run_in_their_order_and_may_reject_spans() -> None:
 
 
 def test_a_stage_that_crashes_keeps_nothing_and_leaks_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    def crash(_: SpanBatch) -> SpanBatch:
+    def crash(_: SpanBatch) -> None:
         raise ValueError("secret-in-the-payload")
 
     rig = make_rig((crash,))
@@ -197,9 +194,8 @@ def test_a_stage_that_crashes_keeps_nothing_and_leaks_nothing(caplog: pytest.Log
 
 
 def test_a_stage_that_loses_a_span_without_saying_so_is_an_error() -> None:
-    def lose(batch: SpanBatch) -> SpanBatch:
+    def lose(batch: SpanBatch) -> None:
         batch.request.ClearField("resource_spans")
-        return batch
 
     rig = make_rig((lose,))
     with pytest.raises(Unexpected):
@@ -225,15 +221,41 @@ def test_a_full_buffer_says_so() -> None:
     assert rig.count("sidecar_receiver_accepted_spans_total", transport="http") == 0
 
 
-def test_with_time_to_settle_a_row_without_its_root_waits_and_one_with_it_is_sealed() -> None:
-    rig = make_rig(settle_s=6)
-    child = span(trace_id=TRACE_ID, span_id=b"child-01", parent=b"root-001")
-    root = span(trace_id=TRACE_ID, span_id=b"root-001")
-    submit(rig, payload(request(child)))
-    submit(rig, payload(request(root)))
+OTHER_TRACE = TRACE_ID[::-1]
+
+
+class Verdicts:
+    """Answers each batch with the next of some verdicts."""
+
+    def __init__(self, *verdicts: Completed) -> None:
+        self.verdicts = list(verdicts)
+
+    async def process(self, batch: SpanBatch, body: bytes, now_ms: int) -> Completed:  # noqa: ARG002  (as the protocol has it)
+        return self.verdicts.pop(0)
+
+    async def take_logs(self, body: bytes, encoding: Encoding, now_ms: int) -> None:  # noqa: ARG002  (as the protocol has it)
+        raise AssertionError("no logs are sent")
+
+
+def test_rows_wait_are_released_and_are_left_out_as_their_trace_asks() -> None:
+    rig = make_rig(process=Verdicts(Completed(seal_at={TRACE_ID: 77}), Completed(released={TRACE_ID}, without_llm={OTHER_TRACE})))
+    submit(rig, payload(request(span(trace_id=TRACE_ID))))
+    assert rig.buffer.hastened == []
+    submit(rig, payload(request(span(trace_id=TRACE_ID), span(trace_id=OTHER_TRACE), span(trace_id=OTHER_TRACE))))
+    assert rig.buffer.hastened == [{TRACE_ID}]
     (waiting,), (sealed,) = (append.rows for append in rig.buffer.appends)
-    assert waiting.seal_at_ms == waiting.received_ms + 6000
-    assert sealed.seal_at_ms is None
+    assert (waiting.seal_at_ms, sealed.seal_at_ms) == (77, None)
+    assert rig.buffer.ledger == {"received": 4, "stored": 2, "filtered": 2}
+
+
+def test_spans_that_a_step_takes_out_are_counted_filtered() -> None:
+    def take(batch: SpanBatch) -> None:
+        del batch.request.resource_spans[0].scope_spans[0].spans[0]
+        batch.filtered += 1
+
+    rig = make_rig((take,))
+    submit(rig, payload(request(span(name="one"), span(name="two"))))
+    assert rig.buffer.ledger == {"received": 2, "stored": 1, "filtered": 1}
 
 
 @pytest.mark.parametrize("encoding", list(Encoding))
@@ -241,9 +263,8 @@ def test_a_body_of_many_mib_is_processed_in_pieces_and_committed_at_once(encodin
     class Breaths:
         count = 0
 
-        def __call__(self, batch: SpanBatch) -> SpanBatch:
+        def __call__(self, _: SpanBatch) -> None:
             self.count += 1
-            return batch
 
     stage = Breaths()
     rig = make_rig((stage,))

@@ -7,99 +7,150 @@ import sys
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.trace.live import ENTRY_BYTES, LiveTraces, TraceState
+from sidecar.trace.live import (
+    ENTRY_BYTES,
+    MAX_CONTENT_BYTES,
+    MAX_CONTEXT_BYTES,
+    MAX_NODES,
+    MAX_TAGS,
+    NODE_BYTES,
+    Content,
+    Learned,
+    LiveTraces,
+    Node,
+    Said,
+)
 
 ONE, TWO, THREE = (bytes([number]) * 16 for number in (1, 2, 3))
-SETTLE_MS = 6000
+PLAIN = Node(b"parent-1", None, kept=True)
 
 
 def room_for(entries: int) -> LiveTraces:
     return LiveTraces(max_bytes=entries * ENTRY_BYTES)
 
 
-def test_observing_adds_up_what_was_seen() -> None:
+def message(text: str, at: int = 0) -> Content:
+    return Content("input", time_unix_nano=at, text=text, many=False)
+
+
+def test_a_trace_begins_when_it_is_first_seen() -> None:
     live = room_for(10)
-    live.observe(ONE, spans=2, root_seen=False, now_ms=100)
-    live.observe(ONE, spans=3, root_seen=True, now_ms=200)
-    state = live.observe(ONE, spans=1, root_seen=False, now_ms=150)
-    assert state == TraceState(first_seen_ms=100, last_seen_ms=200, spans=6, root_seen=True)
+    first = live.see(ONE, 100)
+    assert live.see(ONE, 200) is first
+    assert first.first_seen_ms == 100
+    assert live.get(TWO) is None
 
 
-def test_a_row_settles_until_its_traces_first_row_has_settled() -> None:
+def test_a_clock_set_back_moves_the_beginning_back() -> None:
     live = room_for(10)
-    live.observe(ONE, 1, root_seen=False, now_ms=1000)
-    assert live.seal_at(ONE, now_ms=1000, settle_ms=SETTLE_MS) == 7000
-    assert live.seal_at(ONE, now_ms=6999, settle_ms=SETTLE_MS) == 7000
-    assert live.seal_at(ONE, now_ms=7000, settle_ms=SETTLE_MS) is None, "later rows are born sealed"
-
-
-def test_a_row_is_born_sealed_once_the_root_is_known() -> None:
-    live = room_for(10)
-    live.observe(ONE, 1, root_seen=True, now_ms=1000)
-    assert live.seal_at(ONE, now_ms=1000, settle_ms=SETTLE_MS) is None
-
-
-def test_without_time_to_settle_every_row_is_born_sealed() -> None:
-    live = room_for(10)
-    live.observe(ONE, 1, root_seen=False, now_ms=1000)
-    assert live.seal_at(ONE, now_ms=1000, settle_ms=0) is None
-
-
-def test_an_unknown_trace_begins_now() -> None:
-    assert room_for(10).seal_at(ONE, now_ms=1000, settle_ms=SETTLE_MS) == 7000
-
-
-def test_a_clock_set_back_never_makes_a_row_wait_longer() -> None:
-    live = room_for(10)
-    live.observe(ONE, 1, root_seen=False, now_ms=1_000_000)
-    assert live.seal_at(ONE, now_ms=1000, settle_ms=SETTLE_MS) == 7000
+    live.see(ONE, 1_000_000)
+    assert live.see(ONE, 1000).first_seen_ms == 1000
 
 
 def test_the_trace_unseen_for_longest_leaves_first() -> None:
     live = room_for(2)
     for trace_id in (ONE, TWO, ONE, THREE):
-        live.observe(trace_id, 1, root_seen=False, now_ms=1)
-    assert [live.get(trace_id) is not None for trace_id in (ONE, TWO, THREE)] == [True, False, True]
+        live.see(trace_id, 0)
+    assert live.get(TWO) is None
+    assert live.get(ONE) is not None and live.get(THREE) is not None
     assert live.evictions == 1
 
 
-def test_learned_facts_are_kept_and_newer_ones_win() -> None:
+def test_a_forgotten_trace_that_is_still_held_changes_the_table_no_more() -> None:
+    live = room_for(1)
+    forgotten = live.see(ONE, 0)
+    live.see(TWO, 0)
+    live.add_span(forgotten, b"span-001", PLAIN)
+    live.add_tag(forgotten, "tag")
+    assert live.size_bytes == ENTRY_BYTES
+
+
+def test_of_a_trace_the_newest_spans_are_remembered() -> None:
+    live = LiveTraces(1 << 30)
+    state = live.see(ONE, 0)
+    for number in range(MAX_NODES + 10):
+        live.add_span(state, number.to_bytes(8), PLAIN)
+    assert len(state.nodes) == MAX_NODES
+    assert (9).to_bytes(8) not in state.nodes and (10).to_bytes(8) in state.nodes
+    assert live.size_bytes == ENTRY_BYTES + MAX_NODES * NODE_BYTES
+
+
+def test_a_span_seen_again_is_counted_once() -> None:
     live = room_for(10)
-    live.observe(ONE, 1, root_seen=False, now_ms=1)
-    assert live.learn(ONE, {"user.id": "a", "session.id": "s"})
-    assert live.learn(ONE, {"user.id": "b"})
-    state = live.get(ONE)
-    assert state is not None and state.context == {"user.id": "b", "session.id": "s"}
+    state = live.see(ONE, 0)
+    live.add_span(state, b"span-001", Node(b"", Said((b"agent",), {"user": b"raw"}), kept=True))
+    live.add_span(state, b"span-001", PLAIN)
+    assert state.nodes == {b"span-001": PLAIN}
+    assert live.size_bytes == ENTRY_BYTES + NODE_BYTES
 
 
-def test_nothing_is_learned_of_an_unknown_trace() -> None:
+def test_the_stronger_claim_counts() -> None:
     live = room_for(10)
-    assert not live.learn(ONE, {"user.id": "a"})
-    assert len(live) == 0
+    state = live.see(ONE, 0)
+    live.learn(state, "user", Learned(1, b"weak"))
+    live.learn(state, "user", Learned(3, b"strong"))
+    live.learn(state, "user", Learned(2, b"late"))
+    assert state.context["user"] == Learned(3, b"strong")
 
 
-def test_a_trace_that_learns_too_much_leaves_like_any_other() -> None:
-    live = room_for(3)
-    live.observe(ONE, 1, root_seen=False, now_ms=1)
-    assert not live.learn(ONE, {"user.id": "x" * 10_000})
-    assert (len(live), live.size_bytes, live.evictions) == (0, 0, 1)
+def test_equally_strong_claims_that_differ_cancel_out_until_a_stronger_one_comes() -> None:
+    live = room_for(10)
+    state = live.see(ONE, 0)
+    for raw in (b"anna", b"anna", b"bert", b"anna"):
+        live.learn(state, "user", Learned(3, raw))
+    assert state.context["user"].raw == b""
+    live.learn(state, "user", Learned(4, b"root"))
+    assert state.context["user"].raw == b"root"
 
 
-@given(st.lists(st.tuples(st.integers(0, 20), st.text(max_size=40), st.text(max_size=40)), max_size=60), st.integers(0, 8000))
-@settings(max_examples=100, deadline=None)
-def test_the_count_of_bytes_is_exact_and_never_over_the_bound(steps: list[tuple[int, str, str]], max_bytes: int) -> None:
-    live = LiveTraces(max_bytes)
-    for number, key, value in steps:
-        trace_id = bytes([number]) * 16
-        if key:
-            live.learn(trace_id, {key: value})
-        else:
-            live.observe(trace_id, 1, root_seen=False, now_ms=number)
-        states = [live.get(bytes([each]) * 16) for each in range(21)]
-        assert live.size_bytes == sum(state.size_bytes for state in states if state is not None) <= max_bytes
+def test_context_tags_and_content_are_bounded() -> None:
+    live = LiveTraces(1 << 30)
+    state = live.see(ONE, 0)
+    for number in range(100):
+        live.learn(state, f"metadata.{number}", Learned(3, b"x" * 1000))
+        live.add_tag(state, f"tag {number}")
+    assert state.context_bytes <= MAX_CONTEXT_BYTES
+    assert len(state.tags) == MAX_TAGS
+    taken = [live.add_content(state, b"span-001", message("x" * 100_000, at)) for at in (0, 0, 1, 2, 3)]
+    assert taken == [True, False, True, False, False]
+    assert state.content_bytes <= MAX_CONTENT_BYTES
 
 
-def test_an_entry_takes_no_more_memory_than_its_arithmetic_says() -> None:
-    state = TraceState(first_seen_ms=1_795_000_000_000, last_seen_ms=1_795_000_000_001, spans=10_000)
-    parts = [ONE, state, state.first_seen_ms, state.last_seen_ms, state.spans, state.context]
-    assert sum(map(sys.getsizeof, parts)) < ENTRY_BYTES * 3 // 4
+def test_content_is_taken_once_in_the_order_of_its_time() -> None:
+    live = room_for(10)
+    state = live.see(ONE, 0)
+    for text, at in (("second", 2), ("first", 1)):
+        assert live.add_content(state, b"span-001", message(text, at))
+    assert [content.text for content in live.take_content(state, b"span-001")] == ["first", "second"]
+    assert live.take_content(state, b"span-001") == []
+    assert live.size_bytes == ENTRY_BYTES
+
+
+@settings(max_examples=200)
+@given(st.lists(st.tuples(st.sampled_from([ONE, TWO, THREE]), st.integers(0, 4), st.integers(0, 600), st.integers(0, 20)), max_size=80))
+def test_the_table_never_grows_beyond_its_bound(actions: list[tuple[bytes, int, int, int]]) -> None:
+    live = LiveTraces(8 * ENTRY_BYTES)
+    for trace_id, action, size, number in actions:
+        state = live.see(trace_id, 0)
+        key = number.to_bytes(8)
+        match action:
+            case 0:
+                live.add_span(state, key, PLAIN)
+            case 1:
+                live.add_span(state, key, Node(b"", Said((b"x" * size,), {"user": b"y" * size}), kept=True))
+            case 2:
+                live.learn(state, f"metadata.{number}", Learned(number % 5, b"z" * size))
+            case 3:
+                live.add_content(state, key, message("x" * size, size))
+            case _:
+                live.take_content(state, key)
+        assert live.size_bytes <= 8 * ENTRY_BYTES
+        states = [each for each in (live.get(known) for known in (ONE, TWO, THREE)) if each is not None]
+        assert live.size_bytes == sum(each.size_bytes for each in states)
+
+
+def test_the_stated_size_of_a_span_covers_what_python_takes() -> None:
+    parent, span_id = b"parent-1"[:], b"span-001"[:]
+    nodes = {number.to_bytes(8): Node(parent, None, kept=True) for number in range(1000)}
+    real = sys.getsizeof(nodes) / 1000 + sys.getsizeof(Node(parent, None, kept=True)) + sys.getsizeof(parent) + sys.getsizeof(span_id)
+    assert real <= NODE_BYTES

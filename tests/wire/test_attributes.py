@@ -108,6 +108,28 @@ def test_the_memo_never_hands_out_a_list_twice() -> None:
     assert memo.decode(raw)[1] is not memo.decode(raw)[1]
 
 
+@pytest.mark.parametrize("value", [["a"], {"a": 1}, b"x", None, 2**53 + 1, -(2**53) - 1])
+def test_the_memo_does_not_remember_what_is_not_plain(value: Value) -> None:
+    memo = AttributeMemo()
+    raw = official("key", value)
+
+    key, decoded = memo.decode(raw)
+    assert (key, decoded) == ("key", value)
+    assert not attributes.is_plain(decoded)
+    assert (len(memo), memo.known(raw)) == (0, None)
+
+
+@pytest.mark.parametrize("value", ["", "a", True, False, 0, 2**53, -(2**53), 1.5, math.inf])
+def test_the_memo_knows_what_is_plain_once_it_was_decoded(value: Value) -> None:
+    memo = AttributeMemo()
+    raw = official("key", value)
+
+    assert memo.known(raw) is None
+    decoded = memo.decode(raw)
+    assert attributes.is_plain(decoded[1])
+    assert memo.known(raw) is decoded
+
+
 def test_the_memo_keeps_only_short_entries() -> None:
     memo = AttributeMemo(max_raw_bytes=16)
     memo.decode(official("key", "x" * 17))

@@ -10,7 +10,7 @@ import datetime as dt
 from collections.abc import Mapping
 
 from sidecar.enrich.dialects import failures, labels
-from sidecar.enrich.dialects.keys import EXPLICIT_TYPE
+from sidecar.enrich.dialects.keys import EXPLICIT_TYPE, OPERATION
 from sidecar.enrich.dialects.plan import Plan, Plans, make_plan
 from sidecar.enrich.dialects.sources import CONTENT_EVENTS, read_content
 from sidecar.enrich.dialects.tokens import Counts, settle
@@ -97,7 +97,15 @@ def _kind(view: SpanView, plan: Plan) -> Kind:
         kind = _declared(view, explicit) or plan.dialect.kind(view)
         if kind is not None:
             return kind
-    return _declared(view, declarations) or plan.fallback
+    kind = _declared(view, declarations)
+    if kind is not None:
+        return kind
+    if plan.fallback is Kind.GENERATION and not plan.counts and OPERATION in view and not (plan.sources.inputs or plan.sources.outputs):
+        # An operation that nobody knows, on a model, without tokens or content: the administration of threads, sessions, files.
+        return Kind.SPAN
+    if plan.fallback is Kind.SPAN and plan.dialect.undeclared is not None:
+        return plan.dialect.undeclared(view) or Kind.SPAN
+    return plan.fallback
 
 
 def _declared(view: SpanView, declarations: tuple[tuple[str, Mapping[str, Kind]], ...]) -> Kind | None:
@@ -172,7 +180,7 @@ def _first_token(view: SpanView, plan: Plan) -> float | None:
         milliseconds = _number(view, fields["first_token_ms"])
         seconds = milliseconds / 1000 if milliseconds is not None else None
     if seconds is None and "completion_start" in fields:
-        seconds = _since_start(view, view.text("langfuse.observation.completion_start_time"))
+        seconds = _since_start(view, view.first(*fields["completion_start"]))
     if seconds is None:
         first_ns = view.first_event_ns(_FIRST_TOKENS)
         seconds = (first_ns - view.start_ns) / 1e9 if first_ns is not None else None

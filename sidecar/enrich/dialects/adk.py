@@ -47,7 +47,7 @@ def _count(view: SpanView, counts: Counts) -> None:
         return
     try:
         usage = _decoder.decode(response).usage_metadata
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return
     if usage is not None:
         # 1.x copies the candidates' tokens; what Gemini thought and what it had cached is only in its answer.

@@ -5,12 +5,14 @@ Owns the order in which dialects are recognised: one trace often mixes several, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from sidecar.enrich.dialects import (
     adk,
     anthropic_sdk,
     autogen,
+    claude_code,
+    genkit,
     haystack,
     infra,
     langfuse_sdk,
@@ -23,8 +25,11 @@ from sidecar.enrich.dialects import (
     pydantic_ai,
     semantic_kernel,
     semconv,
+    servers,
+    spring_ai,
     strands,
     vercel,
+    voice,
 )
 from sidecar.enrich.dialects.dialect import Dialect
 
@@ -44,6 +49,9 @@ _BY_SCOPE: dict[str, Dialect] = {
     "agent_framework": semconv.DIALECT,
     "com.anthropic.sdk.python": anthropic_sdk.DIALECT,
     "traceloop.tracer": openllmetry.DIALECT,
+    "genkit-tracer": genkit.DIALECT,
+    "livekit-agents": voice.LIVEKIT,
+    "pipecat": voice.PIPECAT,
     "opentelemetry.util.genai.handler": semconv.DIALECT,
     "opentelemetry.instrumentation.openai_v2": semconv.DIALECT,
     "opentelemetry.instrumentation.google_genai": semconv.DIALECT,
@@ -60,31 +68,44 @@ _BY_SCOPE_PREFIX: tuple[tuple[str, Dialect], ...] = (
     ("autogen", autogen.DIALECT),
     ("@traceloop/", openllmetry.DIALECT),
     ("com.anthropic.sdk", anthropic_sdk.DIALECT),
+    ("com.anthropic.claude_code", claude_code.DIALECT),
+    ("pipecat.", voice.PIPECAT),
+    ("pydantic-evals", pydantic_ai.DIALECT),
 )
 
 
-def _any(*prefixes: str) -> Callable[[Keys], bool]:
-    return lambda keys: any(key.startswith(prefixes) for key in keys)
+def _begins(*prefixes: str) -> tuple[str, ...]:
+    return tuple(f"\n{prefix}" for prefix in prefixes)
 
 
-_BY_KEYS: tuple[tuple[Callable[[Keys], bool], Dialect], ...] = (
-    (_any("langfuse.observation.", "langfuse.trace."), langfuse_sdk.DIALECT),
-    (lambda keys: "openinference.span.kind" in keys, openinference.DIALECT),
-    (_any("litellm.", "metadata.user_api_key_", "hidden_params"), litellm.DIALECT),
-    (_any("langsmith.span.", "langsmith.trace."), langsmith.DIALECT),
-    (_any("ai.operationId"), vercel.DIALECT),
-    (_any("mlflow.span"), mlflow.DIALECT),
-    (_any("gcp.vertex.agent."), adk.DIALECT),
-    (_any("event_loop.cycle_id", "gen_ai.event.start_time"), strands.DIALECT),
-    (_any("logfire.", "model_request_parameters", "pydantic_ai."), pydantic_ai.DIALECT),
-    (_any("haystack."), haystack.DIALECT),
-    (_any("recipient_agent_type"), autogen.DIALECT),
-    (lambda keys: "gen_ai.client.token.usage" in keys or "openlit.agent.version_hash" in keys, openlit.DIALECT),
-    (_any("traceloop.", "llm.request.type", "gen_ai.prompt.", "gen_ai.completion.", "llm.usage.", "crewai."), openllmetry.DIALECT),
-    (_any("llm.", "input.value", "output.value"), openinference.DIALECT),
-    (_any("anthropic.usage."), anthropic_sdk.DIALECT),
-    (_any("gen_ai."), semconv.DIALECT),
+def _is(*keys: str) -> tuple[str, ...]:
+    return tuple(f"\n{key}\n" for key in keys)
+
+
+_BY_KEYS: tuple[tuple[tuple[str, ...], Dialect], ...] = (
+    (_begins("langfuse.observation.", "langfuse.trace."), langfuse_sdk.DIALECT),
+    (_is("openinference.span.kind"), openinference.DIALECT),
+    (_begins("litellm.", "metadata.user_api_key_", "hidden_params"), litellm.DIALECT),
+    (_begins("langsmith.span.", "langsmith.trace."), langsmith.DIALECT),
+    (_begins("ai.operationId"), vercel.DIALECT),
+    (_begins("mlflow.span"), mlflow.DIALECT),
+    (_begins("gcp.vertex.agent."), adk.DIALECT),
+    (_begins("event_loop.cycle_id", "gen_ai.event.start_time"), strands.DIALECT),
+    (_begins("logfire.", "model_request_parameters", "pydantic_ai."), pydantic_ai.DIALECT),
+    (_begins("haystack."), haystack.DIALECT),
+    (_begins("recipient_agent_type"), autogen.DIALECT),
+    (_is("gen_ai.client.token.usage", "openlit.agent.version_hash"), openlit.DIALECT),
+    (_begins("traceloop.", "llm.request.type", "gen_ai.prompt.", "gen_ai.completion.", "llm.usage.", "crewai."), openllmetry.DIALECT),
+    (_begins("llm.", "input.value", "output.value"), openinference.DIALECT),
+    (_begins("anthropic.usage."), anthropic_sdk.DIALECT),
+    (_begins("spring.ai."), spring_ai.DIALECT),
+    (_begins("genkit:"), genkit.DIALECT),
+    (_begins("lk."), voice.LIVEKIT),
+    (_begins("gen_ai.latency."), servers.DIALECT),
+    (_begins("gen_ai."), semconv.DIALECT),
 )
+"""Proofs as they stand in all keys with a line break around each: one search in C instead of one question a key."""
+_PROOFS = tuple((proof, dialect) for proofs, dialect in _BY_KEYS for proof in proofs)
 
 
 def dialect_of(scope: str, keys: Keys) -> Dialect:
@@ -95,7 +116,8 @@ def dialect_of(scope: str, keys: Keys) -> Dialect:
     if found is None:
         found = next((dialect for prefix, dialect in _BY_SCOPE_PREFIX if scope.startswith(prefix)), None)
     if found is None:
-        found = next((dialect for proves, dialect in _BY_KEYS if proves(keys)), None)
+        lines = "\n".join(("", *keys, ""))
+        found = next((dialect for proof, dialect in _PROOFS if proof in lines), None)
     if found is None:
         found = infra.dialect_of(scope)
     if found is semconv.DIALECT and scope.startswith("opentelemetry.instrumentation.") and not scope.endswith(("_v2", "google_genai", "vertexai_v2")):

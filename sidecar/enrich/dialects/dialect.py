@@ -17,6 +17,8 @@ class Dialect:
     name: str
     kind: Callable[[SpanView], Kind | None] | None = None
     """Asked before any declaration on the span; None leaves it to them."""
+    undeclared: Callable[[SpanView], Kind | None] | None = None
+    """Asked when neither a declaration nor a key tells what the span is."""
     count: Callable[[SpanView, Counts], None] | None = None
     """Completes or corrects the token counts that the tables found."""
     refine: Callable[[SpanView, Facts], None] | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from sidecar.enrich.dialects import anthropic_sdk
 from sidecar.enrich.facts import Facts, Kind
@@ -15,8 +16,14 @@ from sidecar.enrich.view import SpanView
 
 MAX_DEPTH = 64
 """Parents that are followed; deeper trees, and circles, end there."""
-_RESPONSE_IDS = ("gen_ai.response.id", "ai.response.id", "llm.response.id")
+_RESPONSE_IDS = ("gen_ai.response.id", "ai.response.id", "llm.response.id", "gen_ai.thread.run.id")
+"""The last is a run of a hosted agent, which is asked again and again until it is done."""
 _ID = re.compile(r'\{"id": ?"([\w.:-]{8,200})"')
+_INNER_IDS = ('"chatcmpl-', '"resp_', '"msg_')
+"""How the ids of providers' answers begin inside what a framework made of them."""
+_INNER_ID = re.compile(r'"([\w-]{8,200})"')
+MAX_ANSWER = 64 * 1024
+"""Characters of an answer that are searched for them."""
 _MIN_ID = 8
 """Characters of a response id that can be taken for unique."""
 _BOUNDARIES = frozenset((Kind.AGENT, Kind.TOOL, Kind.RETRIEVER, Kind.EVALUATOR, Kind.GUARDRAIL))
@@ -33,9 +40,10 @@ def mark_doubles(spans: Sequence[Seen]) -> int:
     calls = [seen for seen in spans if seen[1].is_call]
     if len(calls) < 2:
         return 0
-    _same_answer(calls)
-    _beside(calls)
     _nested(spans, calls)
+    _same_answer(calls)
+    _same_time(calls)
+    _beside(calls)
     return sum(not facts.is_call for _, facts in calls)
 
 
@@ -48,7 +56,7 @@ def _same_answer(calls: Sequence[Seen]) -> None:
     """An id of a provider's answer names one call, whichever trace it is seen in."""
     best: dict[str, Seen] = {}
     for seen in calls:
-        answer = _answer(seen[0])
+        answer = _answer(seen[0]) if seen[1].is_call else None
         if answer is None:
             continue
         other = best.setdefault(answer, seen)
@@ -65,10 +73,50 @@ def _answer(view: SpanView) -> str | None:
     answer = view.first(*_RESPONSE_IDS)
     if answer is None:
         for key in ("output.value", "mlflow.spanOutputs"):
-            found = _ID.match(view.text(key) or "")
+            text = view.text(key) or ""
+            found = _ID.match(text) or _inner_id(text)
             if found is not None:
                 return found[1]
     return answer if answer is not None and len(answer) >= _MIN_ID else None
+
+
+def _inner_id(text: str) -> re.Match[str] | None:
+    for start in _INNER_IDS:
+        at = text.find(start, 0, MAX_ANSWER)
+        if at >= 0:
+            return _INNER_ID.match(text, at)
+    return None
+
+
+def _same_time(calls: Sequence[Seen]) -> None:
+    """Two instrumentations of one call that don't know of each other, such as a framework's callbacks and a client's wrapper.
+
+    They have different scopes, the same model and tokens, and one lies in time within the other; in one trace, or both roots.
+    """
+    if len({view.scope_name for view, _ in calls}) < 2:
+        return
+    alike: dict[tuple[bytes, int], list[Seen]] = {}
+    for view, facts in calls:
+        if facts.is_call and facts.usage is not None:
+            alike.setdefault((view.trace_id if view.parent_id else b"", facts.usage.total), []).append((view, facts))
+    for group in alike.values():
+        if len({view.scope_name for view, _ in group}) < 2:
+            continue
+        group.sort(key=lambda seen: (seen[0].start_ns, -seen[0].end_ns))
+        for (view, facts), (inner, inner_facts) in pairwise(group):
+            is_within = inner.end_ns <= view.end_ns and inner.scope_name != view.scope_name
+            if is_within and facts.is_call and not _models(facts).isdisjoint(_models(inner_facts)) and _may_be_one(view, inner):
+                inner_facts.is_call = False
+
+
+def _may_be_one(view: SpanView, other: SpanView) -> bool:
+    """False for two calls that got different answers."""
+    answer, other_answer = _answer(view), _answer(other)
+    return answer is None or other_answer is None or answer == other_answer
+
+
+def _models(facts: Facts) -> set[str]:
+    return {name for name in (facts.model_requested, facts.model_answered) if name is not None}
 
 
 def _beside(calls: Sequence[Seen]) -> None:
@@ -96,6 +144,9 @@ def _place(view: SpanView) -> tuple[bytes, bytes]:
 
 def _nested(spans: Sequence[Seen], calls: Sequence[Seen]) -> None:
     """Of a call inside a call, one is real: the inner ones if the outer adds them up or says less, else the outer."""
+    parents = {view.parent_id for view, _ in spans}
+    if not any(facts.is_call and view.span_id in parents for view, facts in calls):
+        return  # no span lies in a call
     by_id = {(view.trace_id, view.span_id): (view, facts) for view, facts in spans}
     around: dict[int, Facts] = {}
     inner: dict[int, list[Facts]] = {}

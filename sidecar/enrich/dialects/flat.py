@@ -19,7 +19,7 @@ Tree: TypeAlias = "dict[str, Tree | object]"
 def rebuild(view: SpanView, prefix: str, layer: str = "") -> str:
     """JSON of what the keys ``prefix.<index>.<path>`` hold, empty when there are none.
 
-    ``layer`` is a level that every item has and that says nothing (OpenInference's ``message``): it is left out.
+    Beside items nothing else counts: ``gen_ai.prompt.name`` is no message. ``layer`` is a level that every item has and that says nothing (OpenInference's ``message``): it is left out.
     """
     root: Tree = {}
     for count, (key, value) in enumerate(view.items_with_prefix(prefix + ".")):
@@ -30,7 +30,8 @@ def rebuild(view: SpanView, prefix: str, layer: str = "") -> str:
             del path[1]
         # The tree grows into maps, and a map is the view's own.
         _put(root, path, copy.deepcopy(value) if isinstance(value, dict) else value)
-    return msgspec.json.encode(_lists(root), enc_hook=str).decode() if root else ""
+    items = {part: inner for part, inner in root.items() if part.isdecimal()}
+    return msgspec.json.encode(_lists(items or root), enc_hook=str).decode() if root else ""
 
 
 def _put(root: Tree, path: list[str], value: object) -> None:

@@ -60,7 +60,7 @@ def _meta(view: SpanView) -> dict[str, object]:
         return {}
     try:
         output = _decoder.decode(text)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return {}
     for reply in output.replies or ():
         if isinstance(reply, _Reply) and reply.meta:
@@ -73,7 +73,7 @@ def _count(view: SpanView, counts: Counts) -> None:
     usage = _meta(view).get("usage")
     if isinstance(usage, dict):
         found = counts_in(usage)
-        for field in Counts.__dataclass_fields__:
+        for field in Counts.__struct_fields__:
             setattr(counts, field, getattr(found, field))
 
 

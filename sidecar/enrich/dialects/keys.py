@@ -22,6 +22,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
         "crewai.agent.role",
         "ai.telemetry.functionId",
         "recipient_agent_type",
+        "lk.agent_name",
     ),
     "agent_id": ("gen_ai.agent.id", "agent.id", "crewai.agent.id"),
     "agent_version": ("gen_ai.agent.version", "agent.version"),
@@ -35,6 +36,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     ),
     "model_requested": (
         "gen_ai.request.model",
+        "gen_ai.model_name",
         "ai.model.id",
         "llm.request.model_name",
         "llm.model_name",
@@ -130,12 +132,14 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
         "gen_ai.usage.details.input_audio_tokens",
         "gen_ai.usage.audio.input_tokens",
         "gen_ai.usage.input_audio_tokens",
+        "gen_ai.usage.audio_input_tokens",
     ),
     "output_audio": (
         "llm.token_count.completion_details.audio",
         "gen_ai.usage.details.output_audio_tokens",
         "gen_ai.usage.audio.output_tokens",
         "gen_ai.usage.output_audio_tokens",
+        "gen_ai.usage.audio_output_tokens",
     ),
     "cost": (
         "gen_ai.usage.cost.amount",
@@ -157,8 +161,27 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
         "gen_ai.openai.request.service_tier",
         "openai.request.service_tier",
     ),
-    "tool_name": ("gen_ai.tool.name", "tool.name", "ai.toolCall.name", "haystack.tool.name", "mcp.tool.name"),
-    "tool_call_id": ("gen_ai.tool.call.id", "ai.toolCall.id", "tool_call.id", "tool.id"),
+    "tool_name": (
+        "gen_ai.tool.name",
+        "tool.name",
+        "ai.toolCall.name",
+        "haystack.tool.name",
+        "mcp.tool.name",
+        "spring.ai.tool.definition.name",
+        "lk.function_tool.name",
+        "tool.function_name",
+        "tool_name",
+    ),
+    "tool_call_id": (
+        "gen_ai.tool.call.id",
+        "ai.toolCall.id",
+        "tool_call.id",
+        "tool.id",
+        "spring.ai.tool.call.id",
+        "lk.function_tool.id",
+        "tool.call_id",
+        "tool_use_id",
+    ),
     "user": (
         "langfuse.user.id",
         "user.id",
@@ -174,8 +197,11 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
         "gen_ai.user.id",
         "gen_ai.request.user",
         "llm.user",
+        "langwatch.user.id",
+        "lmnr.association.properties.user_id",
         "mlflow.trace.user",
         "metadata.user_api_key_end_user_id",
+        "user_id",
     ),
     "session": (
         "langfuse.session.id",
@@ -191,11 +217,21 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
         "gen_ai.conversation.id",
         "traceloop.association.properties.conversation_id",
         "langsmith.metadata.conversation_id",
+        "traceloop.association.properties.chat_id",
         "traceloop.association.properties.thread_id",
         "langsmith.metadata.thread_id",
         "langfuse.observation.metadata.thread_id",
         "gcp.vertex.agent.session_id",
+        "gen_ai.session.id",
+        "gen_ai.thread.id",
+        "langwatch.thread.id",
+        "lmnr.association.properties.session_id",
+        "spring.ai.chat.client.conversation.id",
+        "genkit:sessionId",
+        "conversation.id",
         "thread_id",
+        "session_id",
+        "conversation_id",
     ),
     "trace_name": ("langfuse.trace.name", "traceloop.workflow.name"),
     "tags": (
@@ -216,9 +252,12 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
         "gen_ai.client.operation.time_to_first_chunk",
         "gen_ai.server.time_to_first_token",
         "gen_ai.response.time_to_first_token",
+        "gen_ai.latency.time_to_first_token",
+        "lk.response.ttft",
+        "metrics.ttfb",
     ),
-    "first_token_ms": ("ai.response.msToFirstChunk", "ai.stream.msToFirstChunk"),
-    "completion_start": ("langfuse.observation.completion_start_time",),
+    "first_token_ms": ("ai.response.msToFirstChunk", "ai.stream.msToFirstChunk", "ttft_ms"),
+    "completion_start": ("langfuse.observation.completion_start_time", "mastra.completion_start_time"),
     "level": ("langfuse.observation.level",),
     "error_type": ("error.type", "error.code"),
     "error_message": ("error.message", "gen_ai.framework.error.message", "langfuse.observation.status_message"),
@@ -228,18 +267,19 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
 
 _MODEL_CALLS = (
     "chat completion completions text_completion generate_content generate responses response message messages converse invoke_model predict acompletion "
-    "atext_completion aresponses stream image image_generation audio speech transcription multimodal_completion llm"
+    "atext_completion aresponses stream image image_generation audio speech transcription multimodal_completion llm tts stt text_to_speech speech_to_text "
+    "generate_speech generate_image generate_video realtime"
 )
 OPERATIONS: Mapping[str, Kind] = {
     **dict.fromkeys(_MODEL_CALLS.split(), Kind.GENERATION),
     **dict.fromkeys(("embeddings", "embedding", "embed", "aembedding", "aembeddings"), Kind.EMBEDDING),
     **dict.fromkeys(("invoke_agent", "create_agent", "agent", "agent_step", "execute_agent"), Kind.AGENT),
-    **dict.fromkeys(("execute_tool", "tool", "tool_call", "call_tool", "mcp_tool_call"), Kind.TOOL),
+    **dict.fromkeys(("execute_tool", "tool", "tool_call", "call_tool", "mcp_tool_call", "code_execution"), Kind.TOOL),
     **dict.fromkeys(
         ("retrieval", "retrieve", "retriever", "rerank", "vectordb", "vector_db_retrieve", "vector_search", "search_memory"), Kind.RETRIEVER
     ),
     **dict.fromkeys(("evaluate", "evaluation"), Kind.EVALUATOR),
-    **dict.fromkeys(("guardrail", "apply_guardrail", "guard"), Kind.GUARDRAIL),
+    **dict.fromkeys(("guardrail", "guardrails", "apply_guardrail", "guard"), Kind.GUARDRAIL),
     **dict.fromkeys(
         (
             "invoke_workflow",
@@ -252,8 +292,20 @@ OPERATIONS: Mapping[str, Kind] = {
             "invoke_graph",
             "invoke_swarm",
             "execute_event_loop_cycle",
+            "conversation",
+            "initiate_chats",
+            "speaker_selection",
+            "orchestrate_tools",
         ),
         Kind.CHAIN,
+    ),
+    # They may name a model and are no call of it.
+    **dict.fromkeys(
+        (
+            "fetch_response",
+            *(f"{verb}_memory{what}" for verb in ("create", "update", "upsert", "delete") for what in ("", "_store")),
+        ),
+        Kind.SPAN,
     ),
 }
 """Values of ``gen_ai.operation.name``, those of the conventions and those that instrumentations add."""
@@ -274,15 +326,24 @@ _SPAN_KINDS: Mapping[str, Kind] = {
     "parser": Kind.CHAIN,
     "guardrail": Kind.GUARDRAIL,
     "evaluator": Kind.EVALUATOR,
+    "evaluation": Kind.EVALUATOR,
+    "rag": Kind.RETRIEVER,
+    "entry": Kind.CHAIN,
+    "step": Kind.CHAIN,
+    "component": Kind.CHAIN,
+    "operation": Kind.CHAIN,
 }
 
 EXPLICIT_TYPE = "langfuse.observation.type"
+OPERATION = "gen_ai.operation.name"
 DECLARATIONS: Mapping[str, Mapping[str, Kind]] = {
     EXPLICIT_TYPE: {**_SPAN_KINDS, "span": Kind.SPAN, "event": Kind.EVENT},
     "openinference.span.kind": _SPAN_KINDS,
     "langsmith.span.kind": _SPAN_KINDS,
     "mlflow.spanType": _SPAN_KINDS,
+    "spring.ai.kind": {"chat_client": Kind.CHAIN, "advisor": Kind.CHAIN, "tool_call": Kind.TOOL},
     "gen_ai.operation.name": OPERATIONS,
+    "mcp.method.name": {"tools/call": Kind.TOOL, "resources/read": Kind.RETRIEVER},
     "traceloop.span.kind": _SPAN_KINDS,
     "llm.request.type": {
         **dict.fromkeys(("chat", "completion", "responses", "acompletion"), Kind.GENERATION),
@@ -297,21 +358,39 @@ DECLARATIONS: Mapping[str, Mapping[str, Kind]] = {
         "evaluator": Kind.EVALUATOR,
         "flow": Kind.CHAIN,
     },
+    "genkit:type": dict.fromkeys(("flow", "flowstep", "util", "helper", "prompttemplate"), Kind.CHAIN),
     "gen_ai.span.kind": _SPAN_KINDS,
+    "mastra.span.type": {
+        **dict.fromkeys(
+            ("workflow_run", "workflow_step", "workflow_conditional", "workflow_parallel", "workflow_loop", "processor_run", "model_step"), Kind.CHAIN
+        ),
+        "scorer_run": Kind.EVALUATOR,
+        "rag_vector_operation": Kind.RETRIEVER,
+    },
+    "langwatch.span.type": _SPAN_KINDS,
+    "lmnr.span.type": _SPAN_KINDS,
+    "agentops.span.kind": _SPAN_KINDS,
 }
-"""Keys that say what a span is, most trusted first. Values are compared in lower case and without quotes."""
+"""Keys that say what a span is, most trusted first. Values are compared in lower case and without quotes.
+
+Where conventions contradict each other the order is Langfuse's own as far as it has one: what was said on purpose, OpenInference
+(whose kinds are finer), the GenAI conventions, then platforms. Spring AI calls all its own spans operation ``framework``.
+"""
 
 TOOL_KEYS = ("gen_ai.tool.name", "gen_ai.tool.call.id")
 MODEL_KEYS = ("gen_ai.request.model", "gen_ai.response.model", "llm.model_name", "langfuse.observation.model.name")
 """Without any declaration, these make a span a tool's or a model's, as Langfuse has it."""
 
-GENAI_PREFIXES = ("gen_ai.", "llm.", "ai.", "traceloop.", "langfuse.", "langsmith.", "openinference.", "mlflow.", "input.value", "output.value")
+GENAI_PREFIXES = (
+    *("gen_ai.", "llm.", "ai.", "traceloop.", "langfuse.", "langsmith.", "openinference.", "mlflow.", "input.value", "output.value"),
+    *("mastra.", "genkit:", "lk.", "spring.ai.", "langwatch.", "lmnr.", "agentops."),
+)
 INFRA_PREFIXES = ("http.", "url.", "rpc.", "db.", "messaging.", "asgi.", "net.", "network.", "server.", "client.", "faas.", "dns.", "peer.", "aws.")
 """A span with keys of the second kind and none of the first is HTTP, RPC, database or queue."""
 
 _FRAMEWORKS = (
     "langchain langgraph crewai strands-agents strands autogen llamaindex llama_index haystack dspy smolagents agno mastra semantic_kernel semantic-kernel "
-    "pydantic-ai pydantic_ai microsoft.agent_framework gcp.vertex.agent openlit litellm litellm_proxy openailike openai_agents ai vercel unknown none"
+    "pydantic-ai pydantic_ai microsoft.agent_framework gcp.vertex.agent openlit litellm litellm_proxy openailike openai_agents ai vercel spring_ai az.ai.agents dify unknown none"
 )
 FRAMEWORKS = frozenset(_FRAMEWORKS.split())
 """Names that stand where a provider's should be, on agents' spans mostly."""

@@ -34,7 +34,7 @@ def _count(view: SpanView, counts: Counts) -> None:
     if not details:
         return
     found = counts_in(details)
-    for field in Counts.__dataclass_fields__:
+    for field in Counts.__struct_fields__:
         setattr(counts, field, getattr(found, field))
     if not _OPENAI_SHAPE & details.keys():
         # Langfuse's own shape has disjoint buckets, unless the total shows that cached tokens are inside the input.

@@ -14,7 +14,7 @@ def _count(view: SpanView, counts: Counts) -> None:
     usage = json_object(view.text("mlflow.chat.tokenUsage"))
     if usage:
         found = counts_in(usage)
-        for field in Counts.__dataclass_fields__:
+        for field in Counts.__struct_fields__:
             setattr(counts, field, getattr(found, field))
 
 

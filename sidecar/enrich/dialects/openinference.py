@@ -51,8 +51,10 @@ def _refine(view: SpanView, facts: Facts) -> None:
         facts.model_requested = view.text("llm.request.model_name")
     if facts.is_call:
         _read_parameters(view, facts)
-    if facts.kind is Kind.AGENT and facts.agent_name is None and not view.scope_name.endswith(".openai_agents"):
-        facts.agent_name = labels.agent(labels.label(view, ("graph.node.name",)) or _node(view) or _plain(view.name))
+    if facts.kind is Kind.AGENT and facts.agent_name is None:
+        # The span of a whole run of OpenAI's agents is an AGENT too; its name is the workflow's.
+        own_name = None if view.scope_name.endswith(".openai_agents") else _plain(view.name)
+        facts.agent_name = labels.agent(labels.label(view, ("graph.node.name",)) or _node(view) or own_name)
     elif facts.kind is Kind.TOOL and facts.tool_name is None:
         facts.tool_name = _plain(view.name) or None
     metadata = view.text("metadata")
@@ -67,7 +69,7 @@ def _read_parameters(view: SpanView, facts: Facts) -> None:
         return
     try:
         said = _parameters.decode(text)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return
     if facts.model_requested is None and isinstance(said.model, str) and said.model:
         facts.model_requested = said.model[: labels.MAX_NAME]
@@ -89,7 +91,7 @@ def read_metadata(text: str, facts: Facts) -> None:
     """Fill what LangChain's metadata (a JSON object) says and the span does not."""
     try:
         said = _decoder.decode(text)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return
     if isinstance(said.lc_agent_name, str):
         facts.agent_name = labels.agent(said.lc_agent_name) or facts.agent_name

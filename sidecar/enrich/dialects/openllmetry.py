@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from sidecar.enrich.dialects import labels
 from sidecar.enrich.dialects.dialect import Dialect
 from sidecar.enrich.dialects.keys import FIELDS
+from sidecar.enrich.dialects.semconv import name_by_span, undeclared
 from sidecar.enrich.dialects.tokens import Counts
 from sidecar.enrich.facts import Facts, Kind
 from sidecar.enrich.view import SpanView
@@ -37,6 +38,10 @@ def _count(view: SpanView, counts: Counts) -> None:
 
 
 def _refine(view: SpanView, facts: Facts) -> None:
+    if "traceloop.span.kind" not in view:
+        # Instrumentations of the conventions share the scope's prefix.
+        name_by_span(view, facts)
+        return
     declared = view.text("traceloop.span.kind")
     entity = labels.label(view, ("traceloop.entity.name",))
     if declared == "agent" and entity is not None:
@@ -69,4 +74,4 @@ def name_runs(spans: Sequence[tuple[SpanView, Facts]]) -> None:
             run.agent_name = facts.agent_name
 
 
-DIALECT = Dialect(NAME, kind=_kind, count=_count, refine=_refine)
+DIALECT = Dialect(NAME, kind=_kind, undeclared=undeclared, count=_count, refine=_refine)

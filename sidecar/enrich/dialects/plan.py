@@ -8,7 +8,8 @@ done only once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from sidecar.enrich.dialects.detect import dialect_of
@@ -16,6 +17,7 @@ from sidecar.enrich.dialects.dialect import Dialect
 from sidecar.enrich.dialects.keys import DECLARATIONS, FIELDS, GENAI_PREFIXES, INFRA_PREFIXES, MODEL_KEYS, TOOL_KEYS
 from sidecar.enrich.dialects.sources import Sources, sources_of
 from sidecar.enrich.facts import Kind
+from sidecar.enrich.traits import Traits, traits_of
 from sidecar.enrich.view import SpanView
 
 MAX_KEYS = 64
@@ -32,9 +34,11 @@ _LISTS = (
     "gen_ai.prompt.",
     "gen_ai.completion.",
     "retrieval.documents.",
+    "reranker.output_documents.",
     "embedding.embeddings.",
 )
 """Their first two parts differ."""
+_LIST_LINES = tuple(f"\n{prefix}" for prefix in _LISTS)
 
 _FIELDS_OF: dict[str, list[tuple[str, int]]] = {}
 for _field, _keys in FIELDS.items():
@@ -78,11 +82,13 @@ class Plan:
     counts: tuple[tuple[str, tuple[str, ...]], ...]
     """Attributes of Counts with their keys."""
     sources: Sources
+    traits: Traits
 
 
-def make_plan(scope: str, keys: tuple[str, ...]) -> Plan:
+def make_plan(scope: str, keys: Collection[str]) -> Plan:
     """The plan for spans with this scope name and these keys."""
-    dialect = dialect_of(scope, keys)
+    there = dict.fromkeys(keys).keys()
+    dialect = dialect_of(scope, there)
     present: dict[str, list[tuple[int, str]]] = {}
     for key in keys:
         for field, rank in _FIELDS_OF.get(key, ()):
@@ -90,26 +96,27 @@ def make_plan(scope: str, keys: tuple[str, ...]) -> Plan:
     fields = {field: tuple(key for _, key in sorted(found)) for field, found in present.items()}
     return Plan(
         dialect,
-        tuple((key, kinds) for key, kinds in DECLARATIONS.items() if key in keys),
-        _fallback(keys),
+        tuple((key, kinds) for key, kinds in DECLARATIONS.items() if key in there),
+        _fallback(there),
         fields,
         tuple((name, fields[field]) for field, name in _LABELS.items() if field in fields),
         tuple((name, fields[field]) for field, name in _COUNTS.items() if field in fields),
-        sources_of(scope, keys, dialect.inputs, dialect.outputs),
+        sources_of(scope, there, dialect.inputs, dialect.outputs),
+        traits_of(there),
     )
 
 
-def _fallback(keys: tuple[str, ...]) -> Kind:
-    if any(key in TOOL_KEYS for key in keys):
+def _fallback(keys: AbstractSet[str]) -> Kind:
+    if not keys.isdisjoint(TOOL_KEYS):
         return Kind.TOOL
-    if any(key in MODEL_KEYS for key in keys):
+    if not keys.isdisjoint(MODEL_KEYS):
         return Kind.GENERATION
     if any(key.startswith(INFRA_PREFIXES) for key in keys) and not any(key.startswith(GENAI_PREFIXES) for key in keys):
         return Kind.INFRA
     return Kind.SPAN
 
 
-def _collapsed(keys: tuple[str, ...]) -> tuple[str, ...]:
+def _collapsed(keys: Iterable[str]) -> tuple[str, ...]:
     """The keys with one for each list of messages: how long a conversation is makes no difference for the plan."""
     seen: set[str] = set()
     kept = []
@@ -126,30 +133,38 @@ def _collapsed(keys: tuple[str, ...]) -> tuple[str, ...]:
 class Plans:
     """Remembers plans, in two generations: when the young one is full it becomes the old one, and what was not used since is dropped.
 
-    Bound: 256 plans x (2 KiB of keys' characters + 64 keys x 64 bytes + about 3 KiB for the plan) = 2.3 MiB. Keys are chosen by
-    users, so spans with more or longer keys get a plan of their own every time.
+    So at least the 1,024 key-sets that were used last are remembered. A plan and its keys take 2 KB (20 keys, of which ten are
+    read), at most 9 KB (64 keys, all read, 2,048 characters, ASCII only). Bound: 2,048 plans x 9 KB = 18 MB; a busy deployment
+    with a hundred key-sets needs 0.2 MB. Keys are chosen by users, so spans with more or longer keys, and with keys
+    that hold a line break, get a plan of their own every time.
     """
 
-    def __init__(self, entries: int = 256) -> None:
+    def __init__(self, entries: int = 2048) -> None:
         self._half = max(1, entries // 2)
-        self._young: dict[tuple[str, ...], Plan] = {}
-        self._old: dict[tuple[str, ...], Plan] = {}
+        self._young: dict[str, Plan] = {}
+        self._old: dict[str, Plan] = {}
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 
     def plan(self, view: SpanView) -> Plan:
-        """The plan for this span."""
-        keys = tuple(view.keys)
-        if len(keys) > FEW_KEYS:
+        """The plan for this span; its traits are left with the view."""
+        keys: Collection[str] = view.keys
+        lines, count = view.lines, len(keys)
+        if count > FEW_KEYS and any(prefix in lines for prefix in _LIST_LINES):
             keys = _collapsed(keys)
-        signature = (view.scope_name, *keys)
-        known = self._young.get(signature)
-        if known is not None:
-            return known
-        known = self._old.pop(signature, None) or make_plan(view.scope_name, keys)
-        if len(keys) <= MAX_KEYS and sum(map(len, signature)) <= MAX_CHARACTERS:
-            if len(self._young) >= self._half:
-                self._old, self._young = self._young, {}
-            self._young[signature] = known
-        return known
+            lines, count = "\n".join(("", *keys)), len(keys)
+        signature = view.scope_name + lines
+        plan = self._young.get(signature)
+        if plan is None:
+            plan = self._old.pop(signature, None) or make_plan(view.scope_name, keys)
+            # A line break in a name would let one set of keys pass for another.
+            if count <= MAX_KEYS and len(signature) <= MAX_CHARACTERS and signature.isascii() and signature.count("\n") == count:
+                self._remember(signature, plan)
+        view.traits = plan.traits
+        return plan
+
+    def _remember(self, signature: str, plan: Plan) -> None:
+        if len(self._young) >= self._half:
+            self._old, self._young = self._young, {}
+        self._young[signature] = plan

@@ -15,7 +15,7 @@ import msgspec
 
 from sidecar.enrich.dialects import flat
 from sidecar.enrich.facts import Content
-from sidecar.enrich.view import EventView, SpanView
+from sidecar.enrich.view import AttributeView, EventView, SpanView
 
 PROMPTS, COMPLETIONS = "gen_ai.prompt.*", "gen_ai.completion.*"
 OI_INPUTS, OI_OUTPUTS = "llm.input_messages.*", "llm.output_messages.*"
@@ -28,6 +28,8 @@ TEXT, TOOL_CALLS = "ai.response.text", "ai.response.toolCalls"
 BLANK = frozenset(("", "{}", "[]", "[[]]", "null", '""', "None", "N/A", "<not serializable>", '{"generations":[]}'))
 """Texts that stand for nothing."""
 _LONGEST_BLANK = 24
+MAX_BODY = 256 * 1024
+"""Characters of an event's body that are opened; a longer one is shown as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ _OTHER_INPUTS = (
     "ai.prompt",
     "ai.toolCall.args",
     "ai.values",
+    "ai.documents",
     "ai.value",
     ADK_REQUEST,
     "gcp.vertex.agent.tool_call_args",
@@ -104,6 +107,31 @@ _OTHER_INPUTS = (
     "all_messages_events",
     "tool_arguments",
     "request_data",
+    "mastra.agent_run.input",
+    "mastra.workflow_run.input",
+    "mastra.workflow_step.input",
+    "mastra.model_step.input",
+    "mastra.processor_run.input",
+    "mastra.rag_embedding.input",
+    "mastra.generic.input",
+    "lk.pii.chat_ctx",
+    "lk.pii.user_input",
+    "lk.pii.user_transcript",
+    "lk.pii.input_text",
+    "lk.pii.function_tool.arguments",
+    "lk.function_tool.arguments",
+    "lk.user_input",
+    "spring.ai.tool.call.arguments",
+    "db.vector.query.content",
+    "langwatch.input",
+    "lmnr.span.input",
+    "agentops.entity.input",
+    "mirascope.trace.arg_values",
+    "reranker.query",
+    "gen_ai.memory.query.text",
+    "retrieval.query",
+    "tool.arguments",
+    "tool.parameters",
     "gen_ai.retrieval.query.text",
     "gen_ai.retrieval.query",
     "gen_ai.tool.args",
@@ -115,6 +143,7 @@ _OTHER_INPUTS = (
     "message",
     "llm.prompts",
     "llm.prompts.*",
+    "input",
     INSTRUCTIONS,
 )
 _OTHER_OUTPUTS = (
@@ -126,6 +155,7 @@ _OTHER_OUTPUTS = (
     TOOL_CALLS,
     "ai.toolCall.result",
     "ai.embeddings",
+    "ai.ranking",
     "ai.embedding",
     ADK_RESPONSE,
     "gcp.vertex.agent.tool_response",
@@ -142,12 +172,33 @@ _OTHER_OUTPUTS = (
     "gen_ai.retrieval.documents",
     "retrieval.documents.*",
     "crewai.crew.result",
+    "mastra.agent_run.output",
+    "mastra.workflow_run.output",
+    "mastra.workflow_step.output",
+    "mastra.model_step.output",
+    "mastra.processor_run.output",
+    "mastra.generic.output",
+    "lk.pii.response.text",
+    "lk.pii.function_tool.output",
+    "lk.pii.response.function_calls",
+    "lk.response.function_calls",
+    "spring.ai.tool.call.result",
+    "db.vector.query.response.documents",
+    "langwatch.output",
+    "lmnr.span.output",
+    "agentops.entity.output",
+    "mirascope.trace.output",
+    "reranker.output_documents.*",
+    "gen_ai.memory.records",
+    "retrieval.document",
+    "tool.result",
     "haystack.agent.step.llm.output",
     "haystack.agent.step.tool.output",
     "haystack.agent.output",
     "haystack.component.output",
     "haystack.pipeline.output_data",
     "llm.completions.*",
+    "output",
 )
 
 INFERENCE_DETAILS = b"gen_ai.client.inference.operation.details"
@@ -249,12 +300,15 @@ def _read(view: SpanView, source: str, *, native: bool) -> Content | None:
     keys: tuple[str, ...] = (source,)
     if source.endswith(".*"):
         prefix = source[:-2]
-        text = view.text(prefix)
-        if text is None:
-            text = flat.rebuild(view, prefix, "document" if prefix.startswith("retrieval") else "message")
-            keys = tuple(key for key in view.keys if key.startswith(prefix))
+        whole = view.get(prefix)
+        if whole is not None:
+            text, keys = whole if isinstance(whole, str) else as_text(whole), (prefix,)
+            native = native and isinstance(whole, str)
         else:
-            keys = (prefix,)
+            text = flat.rebuild(view, prefix, "document" if prefix.endswith("documents") else "message")
+            keys = tuple(key for key in view.keys if key.startswith(prefix))
+            if source in (PROMPTS, COMPLETIONS) and not text.startswith("["):
+                return None  # the conventions' gen_ai.prompt.name and .version, which Langfuse takes for an input
     else:
         value = view.get(source)
         text = value if isinstance(value, str) else as_text(value)
@@ -276,7 +330,7 @@ def as_text(value: object) -> str:
     return "" if value is None else msgspec.json.encode(value, enc_hook=str).decode()
 
 
-def with_instructions(view: SpanView, messages: str) -> str:
+def with_instructions(view: AttributeView, messages: str) -> str:
     """Messages (a JSON array) with the system instructions before them."""
     instructions = view.get(INSTRUCTIONS)
     text = instructions if isinstance(instructions, str) else as_text(instructions)
@@ -288,17 +342,21 @@ def with_instructions(view: SpanView, messages: str) -> str:
 
 
 def _from_events(events: list[EventView]) -> tuple[Content | None, Content | None] | None:
-    """Content of the GenAI conventions' span events, as Langfuse shows it."""
+    """Content of the GenAI conventions' span events. Langfuse shows it by itself, but arrays and maps of OTLP as their raw JSON."""
     for name, _, attributes in events:
         if name.encode() == INFERENCE_DETAILS:
-            given = attributes.get(MESSAGES_IN), attributes.get(MESSAGES_OUT)
-            if given[0] or given[1]:
-                return _event_content(given[0], (name,)), _event_content(given[1], (name,))
+            asked, answered = attributes.get(MESSAGES_IN), attributes.get(MESSAGES_OUT)
+            if asked or answered:
+                return _asked(attributes, asked, name), _event_content(answered, (name,), native=not _is_structured(answered))
     inputs: list[Mapping[str, object]] = []
     outputs: list[Mapping[str, object]] = []
     names: tuple[dict[str, None], dict[str, None]] = {}, {}
+    native = True
     for name, _, attributes in events:
-        said = {key: attributes.get(key) for key in attributes.keys}
+        said: Mapping[str, object] = {key: attributes.get(key) for key in attributes.keys}
+        unwrapped = _unwrapped(attributes)
+        native = native and unwrapped is None and not any(map(_is_structured, said.values()))
+        said = said if unwrapped is None else unwrapped
         if name in _ROLES:
             inputs.append({"role": _ROLES[name], **said})
             names[0][name] = None
@@ -311,11 +369,33 @@ def _from_events(events: list[EventView]) -> tuple[Content | None, Content | Non
     if not inputs and not outputs:
         return None
     return (
-        _event_content(inputs or None, tuple(names[0])),
-        _event_content(outputs[0] if len(outputs) == 1 else outputs or None, tuple(names[1])),
+        _event_content(inputs or None, tuple(names[0]), native=native),
+        _event_content(outputs[0] if len(outputs) == 1 else outputs or None, tuple(names[1]), native=native),
     )
 
 
-def _event_content(value: object, names: tuple[str, ...]) -> Content | None:
+def _asked(attributes: AttributeView, messages: object, name: str) -> Content | None:
+    native = not _is_structured(messages) and not _is_structured(attributes.get(INSTRUCTIONS))
+    found = _event_content(messages, (name,), native=native)
+    return found if found is None or native else Content(with_instructions(attributes, found.text), found.keys)
+
+
+def _is_structured(value: object) -> bool:
+    return isinstance(value, list | dict | bytes)
+
+
+def _unwrapped(attributes: AttributeView) -> Mapping[str, object] | None:
+    """An event's body, where it stands as JSON in one attribute: Azure's SDKs write it so."""
+    body = attributes.text("gen_ai.event.content")
+    if body is None or len(body) > MAX_BODY:
+        return None
+    try:
+        tree = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    return tree if isinstance(tree, dict) else None
+
+
+def _event_content(value: object, names: tuple[str, ...], *, native: bool) -> Content | None:
     text = value if isinstance(value, str) else as_text(value)
-    return Content(text, tuple(f"event:{name}" for name in names), native=True) if text not in BLANK else None
+    return Content(text, tuple(f"event:{name}" for name in names), native=native) if text not in BLANK else None

@@ -6,7 +6,8 @@ Owns the decision whether cached input is inside the input count and reasoning i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from sidecar.enrich.facts import Usage
 
@@ -16,8 +17,7 @@ MAX_DEPTH = 4
 """Usage objects of providers nest once or twice."""
 
 
-@dataclass(slots=True)
-class Counts:
+class Counts(msgspec.Struct, gc=False):
     """Counts as an instrumentation gives them."""
 
     input: int | None = None

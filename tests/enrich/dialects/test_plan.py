@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sidecar.enrich.dialects import read_facts
 from sidecar.enrich.dialects.plan import MAX_CHARACTERS, Plans, make_plan
 from tests import spans
 from tests.enrich.views import view
@@ -42,8 +43,50 @@ def test_long_conversations_share_a_plan_with_short_ones() -> None:
     assert plans.plan(view(conversation(10))) is plans.plan(view(conversation(90)))
 
 
+def test_a_thousand_key_sets_by_turns_are_all_remembered() -> None:
+    plans = Plans()
+    seen = [view({**CHAT, f"key.{number}": 1}) for number in range(1000)]
+    first = [plans.plan(each) for each in seen]
+
+    assert all(plans.plan(each) is plan for each, plan in zip(seen, first, strict=True))
+
+
+def test_a_key_with_a_line_break_does_not_pass_for_two_keys() -> None:
+    plans = Plans()
+    forged = plans.plan(view({"gen_ai.operation.name\ngen_ai.request.model\ngen_ai.usage.input_tokens": "x"}))
+    plan = plans.plan(view(CHAT))
+
+    assert plan is not forged  # the other way round a forger gets a plan for keys that he has not, and nothing is read
+    assert (plan.counts, forged.counts) == ((("input", ("gen_ai.usage.input_tokens",)),), ())
+    assert len(plans) == 1
+
+
+def test_a_forged_key_that_finds_a_plan_says_nothing() -> None:
+    plans = Plans()
+    plans.plan(view(CHAT))
+    forged = read_facts(view({"gen_ai.operation.name\ngen_ai.request.model\ngen_ai.usage.input_tokens": "x"}), plans)
+    assert (forged.model_requested, forged.usage) == (None, None)
+
+
+def test_a_scope_with_a_line_break_does_not_pass_for_a_key() -> None:
+    plans = Plans()
+    plans.plan(view({"b": 1}, scope="scope\na"))
+    assert len(plans) == 0
+
+
+def test_a_plan_leaves_its_traits_with_the_view() -> None:
+    plans = Plans()
+    seen = [view(CHAT), view(CHAT)]
+    plan = plans.plan(seen[0])
+    plans.plan(seen[1])
+    assert plan.traits.models == ("gen_ai.request.model",)
+    assert seen[0].traits is plan.traits
+    assert seen[1].traits is plan.traits
+
+
 def test_spans_with_endless_keys_are_not_remembered() -> None:
     plans = Plans()
     plans.plan(view({"k" * (MAX_CHARACTERS + 1): 1}))
     plans.plan(view({f"key.{number}": 1 for number in range(200)}))
+    plans.plan(view({"\U0001f600": 1}))
     assert len(plans) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -146,3 +147,53 @@ def test_native_content_of_a_capture_is_what_langfuse_shows_of_the_untouched_spa
                             # Flattened, split and joined messages are shown in a shape of Langfuse's own.
                             if len(content.keys) == 1 and content.keys[0] != "events" and ".0." not in content.keys[0]:
                                 assert _parsed(content.text) == _parsed(text)
+
+
+PARTS: Sequence[spans.Value] = [{"role": "user", "parts": [{"type": "text", "content": "hi"}]}]
+CHAT: spans.Attributes = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o"}
+
+
+def test_structured_messages_of_the_details_event_are_given_as_json_with_their_instructions() -> None:
+    said: spans.Attributes = {"gen_ai.input.messages": PARTS, "gen_ai.output.messages": PARTS, INSTRUCTIONS: "be kind"}
+    found = facts(CHAT, events=[spans.event("gen_ai.client.inference.operation.details", said)])
+    assert found.input is not None
+    assert found.output is not None
+    assert json.loads(found.input.text) == [{"role": "system", "parts": [{"type": "text", "content": "be kind"}]}, *PARTS]
+    assert json.loads(found.output.text) == PARTS
+    assert not found.output.native
+
+
+def test_structured_bodies_of_message_events_must_be_promoted() -> None:
+    found = facts(CHAT, events=[spans.event("gen_ai.user.message", {"content": "hi"}), spans.event("gen_ai.choice", {"message": {"content": "yo"}})])
+    assert found.output == Content('{"message":{"content":"yo"}}', ("event:gen_ai.choice",))
+    assert found.input == Content('[{"role":"user","content":"hi"}]', ("event:gen_ai.user.message",))
+
+
+@pytest.mark.parametrize("body", ["no json", "[1]", "[" * 100_000, '{"a":' * 50_000])
+def test_an_events_body_that_is_no_object_is_shown_as_it_is(body: str) -> None:
+    found = facts(CHAT, events=[spans.event("gen_ai.user.message", {"gen_ai.event.content": body})])
+    assert found.input is not None
+    assert json.loads(found.input.text) == [{"role": "user", "gen_ai.event.content": body}]
+    assert found.input.native
+
+
+def test_a_whole_list_of_messages_may_be_structured() -> None:
+    found = facts({"openinference.span.kind": "LLM", "llm.input_messages": [{"role": "user"}], "llm.output_messages": '[{"role":"assistant"}]'})
+    assert found.input == Content('[{"role":"user"}]', ("llm.input_messages",))
+    assert found.output == Content('[{"role":"assistant"}]', ("llm.output_messages",), native=True)
+
+
+def test_a_prompts_name_is_no_message() -> None:
+    named: spans.Attributes = {**CHAT, "gen_ai.prompt.name": "greet", "gen_ai.prompt.version": "3"}
+    messages = facts({**named, "gen_ai.input.messages": '[{"role":"user"}]'}).input
+    assert messages == Content('[{"role":"user"}]', ("gen_ai.input.messages",))
+    assert facts(named).input is None
+    flat = facts({**named, "gen_ai.prompt.0.content": "hi"}).input
+    assert flat is not None
+    assert flat.text == '[{"content":"hi"}]'
+
+
+def test_generic_names_are_the_last_that_are_looked_at() -> None:
+    found = facts({"prompt": "p", "input": "i", "output": "o"}, scope="acme")
+    assert found.input == Content("p", ("prompt",), native=True)
+    assert found.output == Content("o", ("output",))

@@ -78,7 +78,7 @@ def test_audio_is_taken_out_of_both_sides() -> None:
 def test_whatever_the_counts_are_no_bucket_is_negative_and_none_is_absurd(counts: Counts) -> None:
     usage = settle(counts)
     if usage is not None:
-        buckets = [getattr(usage, name) for name in Usage.__dataclass_fields__]
+        buckets = [getattr(usage, name) for name in Usage.__struct_fields__]
         assert min(buckets) >= 0
         assert max(buckets) <= MAX_TOKENS
         assert usage.total > 0

@@ -1,0 +1,159 @@
+"""What happens to spans between decoding and rows, and again when a row is sealed.
+
+    media -> enrich -> mask -> complete -> cut
+
+Owns that order: masking comes after everything that adds text of a span's own, before anything is copied to other spans,
+and before cutting, because half a secret no longer looks like one. It must not know transports or SQLite.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from sidecar.buffer.records import Omit
+from sidecar.enrich.completer import Completed, Completer
+from sidecar.enrich.enricher import Enricher
+from sidecar.enrich.limits import Limits, cut_span
+from sidecar.enrich.log_content import LogContent, content_carriers, from_carriers, log_content, may_hold_content
+from sidecar.enrich.media import describe_media, may_hold
+from sidecar.observe.logs import error_text, stack
+from sidecar.observe.metrics import Metrics
+from sidecar.wire.batch import SpanBatch
+from sidecar.wire.encoding import Encoding
+from sidecar.wire.logs import decode_logs
+from sidecar.wire.rows import NewRow
+from sidecar.wire.shallow_pb2 import ExportTraceServiceRequest, Span
+from sidecar.wire.split import compress, decompress
+
+Mask = Callable[[SpanBatch], Iterable[None]]
+"""Masks a batch in place, or raises. It yields whenever others may have their turn, and is run to its end."""
+
+LOGS_INLINE_BYTES = 256 * 1024
+"""Larger log requests are decoded on a thread: 8 ms a MiB would hold up the loop."""
+NOTHING_TO_WAIT_FOR = Completed()
+
+
+@dataclass(frozen=True, slots=True)
+class Enrichment:
+    """The parts of enrichment, wired together."""
+
+    enricher: Enricher
+    completer: Completer
+    limits: Limits
+
+
+class Pipeline:
+    """One for the process. Without ``enrichment`` spans are masked and nothing else."""
+
+    def __init__(self, mask: Mask, enrichment: Enrichment | None, metrics: Metrics, log: logging.Logger) -> None:
+        self._mask = mask
+        self._enrichment = enrichment
+        self._metrics = metrics
+        self._log = log
+        self._reported: set[str] = set()
+
+    async def process(self, batch: SpanBatch, body: bytes, now_ms: int) -> Completed:
+        """Change the batch, decoded from ``body``, in place; what its rows must know comes back. Raises what masking raises."""
+        parts = self._enrichment
+        if parts is None:
+            await self._masked(batch)
+            return NOTHING_TO_WAIT_FOR
+        if may_hold(body):
+            for span in spans_of(batch.request):
+                media = describe_media(span)
+                if media.items:
+                    self._metrics.enrich_media.inc(media.items)
+        notes = parts.enricher(batch)
+        await self._masked(batch)
+        done = parts.completer.complete(notes, now_ms)
+        self._cut([note.span for note in notes if note.kept])
+        self._publish(parts)
+        return done
+
+    async def take_logs(self, body: bytes, encoding: Encoding, now_ms: int) -> None:
+        """Keep the message content of a log request, masked, for its spans. Raises MalformedPayload, and what masking raises."""
+        parts = self._enrichment
+        if parts is None or not may_hold_content(body):
+            return
+        if len(body) > LOGS_INLINE_BYTES:
+            contents = await asyncio.to_thread(_contents, body, encoding)
+        else:
+            contents = _contents(body, encoding)
+        if contents:
+            carriers = content_carriers(contents)
+            await self._masked(carriers)
+            parts.completer.take_contents(from_carriers(carriers), now_ms)
+            self._publish(parts)
+
+    def seal(self, row: NewRow) -> NewRow | Omit | None:
+        """The row with what its trace brought since it came; None when that is nothing."""
+        parts = self._enrichment
+        if parts is None:
+            return None
+        request = ExportTraceServiceRequest.FromString(decompress(row.body))
+        spans = list(spans_of(request))
+        if parts.completer.without_llm(row.trace_id):
+            parts.completer.leave_out(row.trace_id, spans)
+            self._publish(parts)
+            return Omit.OMIT
+        changed = parts.completer.complete_row(row.trace_id, spans)
+        self._publish(parts)
+        if not changed:
+            return None
+        self._cut(spans)
+        payload = request.SerializeToString()
+        return replace(row, body=compress(payload), raw_bytes=len(payload), seal_at_ms=None)
+
+    async def _masked(self, batch: SpanBatch) -> None:
+        for _ in self._mask(batch):
+            await asyncio.sleep(0)
+
+    def _cut(self, spans: Sequence[Span]) -> None:
+        parts = self._enrichment
+        if parts is None:
+            return
+        for span in spans:
+            cut = cut_span(span, parts.limits)
+            if cut.values or cut.dropped:
+                self._metrics.enrich_cut_values.inc(cut.values + cut.dropped)
+                self._metrics.enrich_cut_bytes.inc(cut.bytes)
+
+    def _publish(self, parts: Enrichment) -> None:
+        """Move what the pure parts counted to the metrics, and say a new kind of failure once."""
+        enricher, outcomes = parts.enricher, parts.completer.outcomes
+        if enricher.unpriced:
+            for reason, calls in enricher.unpriced.items():
+                self._metrics.enrich_unpriced.labels(reason.value).inc(calls)
+            enricher.unpriced.clear()
+        if enricher.drifts:
+            for agent, calls in enricher.drifts.items():
+                self._metrics.enrich_model_drift.labels(agent).inc(calls)
+            enricher.drifts.clear()
+        if outcomes:
+            for outcome, spans in outcomes.items():
+                self._metrics.enrich_spans.labels(outcome.value).inc(spans)
+            outcomes.clear()
+        messages = parts.completer.messages
+        if messages:
+            for fate, count in messages.items():
+                self._metrics.enrich_log_messages.labels(fate.value).inc(count)
+            messages.clear()
+        for error in enricher.take_failures():
+            self._metrics.enrich_failures.inc()
+            if (kind := error_text(error)) not in self._reported and len(self._reported) < 64:
+                self._reported.add(kind)
+                self._log.error("a span could not be enriched and passes as it is", extra={"error": kind, "stack": stack(error)})
+
+
+def _contents(body: bytes, encoding: Encoding) -> list[LogContent]:
+    return log_content(decode_logs(body, encoding))
+
+
+def spans_of(request: ExportTraceServiceRequest) -> Iterator[Span]:
+    """Every span of a request, in order."""
+    for resource_spans in request.resource_spans:
+        for scope_spans in resource_spans.scope_spans:
+            yield from scope_spans.spans

@@ -1,0 +1,255 @@
+"""OpenLLMetry's, Vercel's, LangSmith's and MLflow's spans that no capture has."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests import spans
+from tests.enrich.dialects.unseen import SAID, Case, check, ids, used
+
+INSTRUMENTATIONS = [
+    Case(
+        "opentelemetry.instrumentation.mcp",
+        "get_weather.tool",
+        {"traceloop.span.kind": "tool", "traceloop.entity.name": "get_weather", "traceloop.entity.input": "{}", "traceloop.entity.output": "{}"},
+        "tool | tool get_weather | openllmetry",
+    ),
+    Case(
+        "opentelemetry.instrumentation.openai",
+        "openai.chat",
+        {
+            "llm.vendor": "OpenAI",
+            "llm.request.type": "chat",
+            "llm.request.model": "gpt-4",
+            "llm.response.model": "gpt-4-0613",
+            "llm.usage.prompt_tokens": 5,
+            "llm.usage.completion_tokens": 6,
+            "llm.usage.total_tokens": 11,
+            "llm.prompts.0.content": "hi",
+            "llm.prompts.0.role": "user",
+            "llm.completions.0.content": "yo",
+        },
+        "generation CALL | > gpt-4-0613 | i5 o6 | 32 llm.prompts.0.content+1 > 18 llm.completions.0.content | openllmetry",
+    ),
+    Case(
+        "opentelemetry.instrumentation.cohere",
+        "cohere.rerank",
+        {
+            "gen_ai.system": "Cohere",
+            "llm.request.type": "rerank",
+            "gen_ai.request.model": "rerank-3",
+            "gen_ai.prompt.0.content": "q",
+            "gen_ai.completion.0.content": "d",
+        },
+        "retriever | rerank-3 @ Cohere | 17* gen_ai.prompt.0.content > 17* gen_ai.completion.0.content | openllmetry",
+    ),
+    Case(
+        "opentelemetry.instrumentation.openai_agents",
+        "Triage.agent",
+        {"traceloop.span.kind": "agent", "gen_ai.agent.name": "Triage", "gen_ai.system": "openai_agents"},
+        "agent | agent Triage | openllmetry",
+    ),
+    Case(
+        "opentelemetry.instrumentation.openai_agents",
+        "openai.response",
+        {
+            "llm.request.type": "chat",
+            "gen_ai.system": "openai",
+            "gen_ai.request.model": "gpt-4o",
+            **used(5, 6),
+            "gen_ai.operation.name": "response",
+            "gen_ai.prompt.0.content": "q",
+            "gen_ai.completion.0.content": "a",
+        },
+        "generation CALL | gpt-4o @ openai | i5 o6 | 17* gen_ai.prompt.0.content > 17* gen_ai.completion.0.content | openllmetry",
+    ),
+    Case(
+        "opentelemetry.instrumentation.openai_agents",
+        "A → B.handoff",
+        {"traceloop.span.kind": "handoff", "gen_ai.handoff.from_agent": "A", "gen_ai.handoff.to_agent": "B"},
+        "span | openllmetry",
+    ),
+    Case(
+        "ai",
+        "ai.generateText.doGenerate",
+        {
+            "operation.name": "ai.generateText.doGenerate fn",
+            "ai.operationId": "ai.generateText.doGenerate",
+            "ai.model.id": "gpt-4o",
+            "ai.model.provider": "openai.chat",
+            "ai.prompt.messages": "[]x",
+            "ai.response.text": "hi",
+            "ai.usage.promptTokens": 5,
+            "ai.usage.completionTokens": 6,
+            "gen_ai.system": "openai.chat",
+            "gen_ai.request.model": "gpt-4o",
+            **used(5, 6),
+            "ai.telemetry.functionId": "fn",
+        },
+        "generation CALL | gpt-4o @ openai.chat | i5 o6 | 3* ai.prompt.messages > 2* ai.response.text | agent fn | vercel",
+    ),
+    Case(
+        "ai",
+        "chat gpt-4o",
+        {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o", **used(5, 6), **SAID},
+        "generation CALL | gpt-4o @ openai | i5 o6 | 58* gen_ai.input.messages > 86* gen_ai.output.messages | vercel",
+    ),
+    Case(
+        "ai",
+        "invoke_agent x",
+        {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "x", "gen_ai.request.model": "gpt-4o", **used(5, 6), **SAID},
+        "agent | gpt-4o | i5 o6 | 58* gen_ai.input.messages > 86* gen_ai.output.messages | agent x | vercel",
+    ),
+    Case(
+        "mlflow.tracing.provider",
+        "r",
+        {"mlflow.spanType": '"RERANKER"', "mlflow.spanInputs": '{"q":1}', "mlflow.spanOutputs": "[1]"},
+        "retriever | 7* mlflow.spanInputs > 3* mlflow.spanOutputs | mlflow",
+    ),
+    Case(
+        "opentelemetry.instrumentation.botocore.bedrock-runtime",
+        "chat us.anthropic.claude",
+        {
+            "rpc.system": "aws-api",
+            "rpc.service": "Bedrock Runtime",
+            "rpc.method": "Converse",
+            "gen_ai.system": "aws.bedrock",
+            "gen_ai.operation.name": "chat",
+            "gen_ai.request.model": "us.anthropic.claude",
+            **used(5, 6),
+        },
+        "generation CALL | us.anthropic.claude @ aws.bedrock | i5 o6 | openllmetry",
+    ),
+    Case(
+        "ai",
+        "ai.streamText.doStream",
+        {
+            "ai.operationId": "ai.streamText.doStream",
+            "ai.model.id": "gpt-4o",
+            "ai.model.provider": "openai.responses",
+            "ai.prompt.messages": "[1]",
+            "ai.response.text": "",
+            "ai.response.toolCalls": '[{"toolName":"x"}]',
+            "ai.usage.inputTokens": 10,
+            "ai.usage.outputTokens": 6,
+            "ai.usage.cachedInputTokens": 4,
+            "ai.usage.reasoningTokens": 2,
+            "ai.usage.totalTokens": 16,
+            "ai.response.msToFirstChunk": 120.5,
+        },
+        "generation CALL | gpt-4o @ openai.responses | i6 o4 r4 t2 | 3* ai.prompt.messages > 71* ai.response.text+1 | first_token 0.1205 | vercel",
+        events=[
+            spans.event("ai.stream.firstChunk", {"ai.response.msToFirstChunk": 120.5}, time_ns=spans.START_NS + 120_500_000),
+            spans.event("ai.stream.finish"),
+        ],
+    ),
+    Case(
+        "ai",
+        "ai.streamText",
+        {
+            "ai.operationId": "ai.streamText",
+            "ai.model.id": "gpt-4o",
+            "ai.prompt": '{"p":1}',
+            "ai.response.text": "x",
+            "ai.usage.inputTokens": 10,
+            "ai.usage.outputTokens": 6,
+            "ai.telemetry.metadata.userId": "u",
+            "ai.telemetry.metadata.sessionId": "s",
+        },
+        "chain | gpt-4o | i10 o6 | 7* ai.prompt > 1* ai.response.text | user u | session s | vercel",
+    ),
+    Case(
+        "ai",
+        "ai.embed.doEmbed",
+        {
+            "ai.operationId": "ai.embed.doEmbed",
+            "ai.model.id": "text-embedding-3-small",
+            "ai.values": ['"a"'],
+            "ai.embeddings": ["[0.1]"],
+            "ai.usage.tokens": 5,
+        },
+        "embedding CALL | text-embedding-3-small | i5 | 9 ai.values > 9 ai.embeddings | vercel",
+    ),
+    Case(
+        "ai",
+        "ai.rerank.doRerank",
+        {"ai.operationId": "ai.rerank.doRerank", "ai.model.id": "rerank-3", "ai.documents": ["a"], "ai.ranking": ["x"]},
+        "retriever | rerank-3 | 5 ai.documents > 5 ai.ranking | vercel",
+    ),
+    Case(
+        "ai",
+        "ai.generateImage.doGenerate",
+        {"ai.operationId": "ai.generateImage.doGenerate", "ai.model.id": "gpt-image-1"},
+        "generation CALL | gpt-image-1 | vercel",
+    ),
+    Case(
+        "ai",
+        "ai.generateText.doGenerate",
+        {"ai.operationId": "ai.generateText.doGenerate", "ai.model.id": "gpt-4o", "ai.prompt.messages": "[1]"},
+        "generation CALL | gpt-4o | 3* ai.prompt.messages > - | ERROR rate_limit: AI_APICallError: Rate limit reached | vercel",
+        events=[spans.event("exception", {"exception.type": "AI_APICallError", "exception.message": "Rate limit reached"})],
+    ),
+    Case(
+        "opentelemetry.instrumentation.langchain",
+        "x.tool",
+        {"traceloop.span.kind": "tool", "traceloop.entity.name": "x", "traceloop.entity.input": '{"a":1}', "traceloop.entity.output": '"b"'},
+        "tool | 7* traceloop.entity.input > 3* traceloop.entity.output | tool x | openllmetry",
+    ),
+    Case(
+        "opentelemetry.instrumentation.anthropic",
+        "anthropic.chat",
+        {
+            "gen_ai.system": "Anthropic",
+            "llm.request.type": "completion",
+            "gen_ai.request.model": "claude-3-5-sonnet",
+            "gen_ai.usage.prompt_tokens": 930,
+            "gen_ai.usage.completion_tokens": 10,
+            "gen_ai.usage.cache_read_input_tokens": 1152,
+            "gen_ai.usage.cache_creation_input_tokens": 0,
+            "llm.usage.total_tokens": 940,
+            "gen_ai.prompt.0.content": "q",
+            "gen_ai.completion.0.content": "a",
+        },
+        "generation CALL | claude-3-5-sonnet @ Anthropic | i930 o10 r1152 | 17* gen_ai.prompt.0.content > 17* gen_ai.completion.0.content | first_token 0.5000 | openllmetry",
+        events=[spans.event("llm.content.completion.chunk", time_ns=spans.START_NS + 500_000_000)],
+    ),
+    Case(
+        "@traceloop/node-server-sdk",
+        "pipeline.workflow",
+        {
+            "traceloop.span.kind": "workflow",
+            "traceloop.workflow.name": "pipeline",
+            "traceloop.association.properties.user_id": "u",
+            "traceloop.association.properties.chat_id": "c9",
+        },
+        "chain | user u | session c9 | trace pipeline | openllmetry",
+    ),
+    Case(
+        "langsmith",
+        "ChatOpenAI",
+        {
+            "langsmith.span.kind": "llm",
+            "gen_ai.request.model": "gpt-4o",
+            "gen_ai.system": "openai",
+            **used(5, 3),
+            "gen_ai.prompt": '{"messages":[]}',
+            "gen_ai.completion": '{"generations":[["x"]]}',
+            "gen_ai.operation.name": "chat",
+            "langsmith.trace.session_id": "proj",
+            "langsmith.metadata.thread_id": "t",
+        },
+        "generation CALL | gpt-4o @ openai | i5 o3 | 15* gen_ai.prompt > 23* gen_ai.completion | session t | langsmith",
+    ),
+    Case("langsmith", "agent", {"langsmith.span.kind": "chain", **used(5, 3)}, "chain | i5 o3 | langsmith"),
+    Case(
+        "mlflow.tracing",
+        "chat",
+        {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o", **used(4, 5), "mlflow.traceTag.mlflow.user": "bob"},
+        "generation CALL | gpt-4o | i4 o5 | mlflow",
+    ),
+]
+
+
+@pytest.mark.parametrize("case", INSTRUMENTATIONS, ids=ids(INSTRUMENTATIONS))
+def test_other_instrumentations_are_read(case: Case) -> None:
+    check(case)
