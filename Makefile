@@ -72,6 +72,10 @@ prices: $(VENV)/dev.stamp ## Generate sidecar/enrich/prices.json anew (takes gen
 docs: $(VENV)/dev.stamp ## Generate docs/configuration.md and docs/metrics.md
 	$(BIN)/python -m scripts.generate_docs
 
+.PHONY: simulate
+simulate: $(VENV)/dev.stamp ## Show that sampled counts are unbiased; a minute
+	$(BIN)/python -m bench.simulate $(ARGS)
+
 .PHONY: bench
 bench: $(VENV)/dev.stamp ## Measure CPU a span, memory and answer times
 	$(BIN)/python -m bench.relay $(ARGS)

@@ -32,7 +32,6 @@ from sidecar.forward.addresses import own_address_check
 from sidecar.forward.forwarder import run_forwarder
 from sidecar.forward.router import Router
 from sidecar.loader import Loaded, to_yaml
-from sidecar.mask.stage import mask
 from sidecar.observe.admin import open_admin
 from sidecar.observe.health import Health, Phase
 from sidecar.observe.logs import configure, error_text
@@ -42,7 +41,10 @@ from sidecar.receive.budget import InFlight
 from sidecar.receive.enrichment import EnrichmentRules, new_enrichment
 from sidecar.receive.http import run_http
 from sidecar.receive.intake import Intake
-from sidecar.receive.pipeline import Pipeline
+from sidecar.receive.masking import Masking, nothing_masked, rules_parser
+from sidecar.receive.masking import Rules as MaskingRules
+from sidecar.receive.masking_keys import masking_keys
+from sidecar.receive.pipeline import Enrichment, Mask, Pipeline
 from sidecar.rulefiles import RuleFile, RuleFiles, watched
 from sidecar.wire.batch import require_upb
 
@@ -100,28 +102,21 @@ async def run(config: Config, env: Mapping[str, str], runner: RunnerFactory | No
     shutdown = Shutdown(clock, config.shutdown.grace_s)
     await own_address_check(config.destinations, listeners(config))
     rules = EnrichmentRules(config.enrichment, env)
-    files = RuleFiles(rules.files if config.enrichment.enabled else ())
-    files.load_all()
-    enrichment = new_enrichment(config.enrichment, rules) if config.enrichment.enabled else None
-    pipeline = Pipeline(mask, enrichment, metrics, log.getChild("enrich"))
-
-    def renew(file: RuleFile[object]) -> None:
-        if enrichment is not None:
-            rules.renew(enrichment.enricher, file)
-
+    RuleFiles(rules.files).load_all()
+    enrichment = new_enrichment(config.enrichment, rules, metrics, log.getChild("enrich")) if config.enrichment.enabled else None
     async with (
         open_admin(config.admin, metrics, health) as admin,
-        open_buffer(config.buffer, clock, metrics, log.getChild("buffer"), runner=runner, seal=pipeline.seal if enrichment else None) as buffer,
+        open_buffer(config.buffer, clock, metrics, log.getChild("buffer"), runner=runner, seal=enrichment.seal if enrichment else None) as buffer,
         serve_control(buffer, log.getChild("control")),
         run_forwarder(config, buffer, clock, metrics, random.SystemRandom(), log.getChild("forward"), instance_id, shutdown.deadline) as forwarder,
         sealed_at_the_end(buffer),
-        watched(files, clock, renew, log.getChild("rules"), metrics),
-        run_receivers(config, new_intake(config, buffer, router, pipeline, clock, metrics), guards, metrics, instance_id) as addresses,
+        run_rules(config, rules, enrichment, env, clock, metrics) as (mask, reload_rules),
+        run_receivers(
+            config, new_intake(config, buffer, router, Pipeline(mask, enrichment), clock, metrics), guards, metrics, instance_id
+        ) as addresses,
     ):
         health.add_check(lambda: refusal(buffer))
-        watch_signals(
-            shutdown, lambda: reload((*(guard.reload for guard in guards.values()), forwarder.reload_keys, lambda: files.reload_all(renew)), metrics)
-        )
+        watch_signals(shutdown, lambda: reload((*(guard.reload for guard in guards.values()), forwarder.reload_keys, reload_rules), metrics))
         metrics.start_time.set(clock.wall_ms() / 1000)
         health.phase = Phase.READY
         log.info("ready", extra={"version": __version__, "config": digest(config), "admin": str(admin or ""), **addresses})
@@ -178,6 +173,48 @@ def new_guards(config: Config) -> Mapping[str, Guard]:
 def new_intake(config: Config, buffer: Buffer, router: Router, pipeline: Pipeline, clock: Clock, metrics: Metrics) -> Intake:
     """The one receive path."""
     return Intake(buffer, router, pipeline, clock, metrics, log.getChild("receive"), discard=config.receivers.discard)
+
+
+@asynccontextmanager
+async def run_rules(
+    config: Config, rules: EnrichmentRules, enrichment: Enrichment | None, env: Mapping[str, str], clock: Clock, metrics: Metrics
+) -> AsyncIterator[tuple[Mask, Callable[[], None]]]:
+    """The mask, with the rule files of masking and enrichment followed; yields it, and what reads them again at once.
+
+    The buffer must be open: its lock makes sure that one process alone makes the key of pseudonyms.
+    """
+    files: list[RuleFile[object]] = list(rules.files) if enrichment is not None else []
+    mask: Mask = nothing_masked
+    masking: tuple[RuleFile[MaskingRules], Masking] | None = None
+    if config.masking.enabled:
+        found = masking_keys(config.masking.hmac_key, config.masking.hmac_key_file, config.buffer.path)
+        if found.warning:
+            log.warning(found.warning)
+        policy = RuleFile("masking.policy", config.masking.policy, rules_parser(config.masking, found.keys, config.buffer.path), env)
+        policy.load()
+        mask = stage = Masking(policy.value, metrics)
+        masking = (policy, stage)
+        files.append(policy)
+        engine = policy.value.engine
+        log.info(
+            "masking",
+            extra={
+                "engine": engine.name,
+                "passed_over": list(engine.passed_over),
+                "detectors": len(engine.detectors),
+                "policy": policy.value.policy.digest,
+            },
+        )
+
+    def renew(file: RuleFile[object]) -> None:
+        if masking is not None and file is masking[0]:
+            masking[1].use(masking[0].value)
+        elif enrichment is not None:
+            rules.renew(enrichment.enricher, file)
+
+    all_files = RuleFiles(files)
+    async with watched(all_files, clock, renew, log.getChild("rules"), metrics):
+        yield mask, lambda: all_files.reload_all(renew)
 
 
 @asynccontextmanager

@@ -10,9 +10,10 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import NoReturn, ParamSpec
+from typing import IO, NoReturn, ParamSpec
 
 import click
+import msgspec
 
 from sidecar import __version__
 from sidecar.clock import SystemClock
@@ -90,11 +91,9 @@ def validate(files: tuple[Path, ...], sets: tuple[str, ...]) -> None:
     loaded = _load(files, sets)
     for warning in loaded.warnings:
         click.echo(f"warning: {warning}", err=True)
-    if loaded.config.enrichment.enabled:
-        from sidecar.receive.enrichment import EnrichmentRules  # noqa: PLC0415  (the parsers are not needed by the other commands)
-        from sidecar.rulefiles import RuleFiles  # noqa: PLC0415  (as above)
+    from sidecar.receive.rules import check_rules  # noqa: PLC0415  (the parsers are not needed by the other commands)
 
-        RuleFiles(EnrichmentRules(loaded.config.enrichment, os.environ).files).load_all()
+    check_rules(loaded.config, os.environ)
     click.echo("the configuration is good")
 
 
@@ -124,6 +123,43 @@ def doctor(files: tuple[Path, ...], sets: tuple[str, ...], wait_s: float) -> Non
         failed = failed or finding.level is Level.FAIL
         click.echo(f"{finding.level.value:<5} {finding.check}: {finding.text}")
     sys.exit(1 if failed else 0)
+
+
+@cli.command()
+@configured
+@click.option("--json", "as_json", is_flag=True, help="JSON lines, one a request and one a span, for programs.")
+@click.option(
+    "--values", is_flag=True, help="Show the first 120 characters of values, masked; by default the texts of prompts and answers are not shown."
+)
+@click.argument("file", type=click.File("rb"))
+@fails_plainly
+def explain(files: tuple[Path, ...], sets: tuple[str, ...], as_json: bool, values: bool, file: IO[bytes]) -> None:
+    """Say what the sidecar does with each span of FILE (or - for standard input), and why. Nothing is sent.
+
+    FILE holds OTLP traces, plain or in gzip: protobuf, or JSON, one request or one a line. At most 64 MiB.
+    """
+    loaded = _load(files, sets)
+    from sidecar.explain import MAX_BYTES, explain  # noqa: PLC0415  (the daemon's imports, which the other commands need not pay)
+    from sidecar.explained import explained  # noqa: PLC0415  (as below)
+    from sidecar.receive.rules import mask_of  # noqa: PLC0415  (as above)
+
+    configure(Logging(level="warning", format="text"), sys.stderr)
+    log = logging.getLogger("sidecar.explain")
+    found = explain(
+        file.read(MAX_BYTES + 1),
+        loaded.config,
+        os.environ,
+        mask_of(loaded.config, os.environ),
+        SystemClock().wall_ms(),
+        log,
+        values=values,
+    )
+    if as_json:
+        for record in (*found.requests, *found.spans):
+            click.echo(msgspec.json.encode(record))
+    else:
+        for line in explained(found):
+            click.echo(line)
 
 
 @cli.command()

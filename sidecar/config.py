@@ -185,8 +185,16 @@ class Enrichment(Base, frozen=True, kw_only=True):
 
 
 class Masking(Base, frozen=True, kw_only=True):
-    enabled: bool = False
-    """Not part of this version: the stage is in place and passes every batch on as it is."""
+    enabled: bool = True
+    """Hide secrets, personal and financial data in everything textual, before anything is written to disk or sent."""
+    policy: str = ""
+    """YAML file of what is hidden, how and where (config/masking.yaml; see docs/masking.md); read again when it changes and on SIGHUP. Empty: every detector, as that file has it."""
+    engine: Literal["auto", "hyperscan", "re2", "stdlib"] = "auto"
+    """What searches texts; all find the same. `auto` takes the fastest that works here."""
+    hmac_key: Secret = Secret("")
+    """Key of pseudonyms (action `hmac`), so that the same person is the same pseudonym on all machines; or lines of `id:key`, the first is used."""
+    hmac_key_file: str = ""
+    """The same, from a file. Without either a key is made beside the buffer, and pseudonyms join only there."""
 
 
 class BufferSettings(Base, frozen=True, kw_only=True):

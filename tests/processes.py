@@ -54,7 +54,7 @@ class Ledger:
         """Both identities, as sentences for those that do not hold."""
         taken, accounted = self.total("received", "rescued"), self.total("stored", "rejected", "filtered", "sampled")
         kept = self.total("stored", "replayed")
-        gone = self.total("delivered", "buried", "shed", "expired", "purged", "quarantined")
+        gone = self.total("delivered", "buried", "shed", "expired", "purged", "quarantined", "omitted")
         found = []
         if taken != accounted:
             found.append(f"received + rescued = {taken}, but stored + rejected + filtered + sampled = {accounted}")

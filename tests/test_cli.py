@@ -34,7 +34,7 @@ def test_help_names_every_command() -> None:
     done = sidecar("--help")
 
     assert done.returncode == 0
-    for command in ("run", "validate", "print-config", "doctor", "buffer", "demo"):
+    for command in ("run", "validate", "print-config", "explain", "doctor", "buffer", "demo"):
         assert f"  {command} " in done.stdout
 
 

@@ -15,7 +15,7 @@ from typing import Annotated, TypeAlias, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from sidecar.enrich.agent_names import MAX_READ, TrackedNames, looks_generated, normal_name, tidy
+from sidecar.enrich.agent_names import MAX_READ, OTHER, TrackedNames, looks_generated, normal_name, tidy
 from sidecar.enrich.edit import encode_all
 from sidecar.enrich.keys import METADATA
 from sidecar.enrich.names import normalise
@@ -30,6 +30,7 @@ MAX_VERSION = 64
 GENERATION = 512
 """Entries; the older of two generations is dropped when the younger is full."""
 
+NAME = f"{METADATA}.agent_name"
 EXPECTED = f"{METADATA}.agent_model_expected"
 DRIFT = f"{METADATA}.agent_model_drift"
 """Present only where a model answered that was not expected; its value is that model."""
@@ -112,6 +113,10 @@ class Agent:
     tags: tuple[str, ...] = ()
     expected: Models | None = None
     budget: Budget | None = None
+    label: str = OTHER
+    """For metrics, from agents.yaml alone: what a span says is not masked yet."""
+    is_raw: bool = False
+    """The name among the attributes is the span's own, with its ids and counters: it is tidied after masking, because half of a secret no longer looks like one."""
     attributes: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
     """Serialized KeyValues by key, of what is known. Spans share the mapping: it is not to be changed."""
 
@@ -146,12 +151,14 @@ class Rule:
                 return False
         return self._agent is None or any(self._agent.fullmatch(each) for each in names)
 
-    def agent(self, name: str, version: str | None) -> Agent:
-        """The agent, under the rule's name or else ``name``; ``version`` is the span's own."""
+    def agent(self, name: str, said: str, version: str | None) -> Agent:
+        """The agent, under the rule's name or else ``name``, which was ``said`` so; ``version`` is the span's own."""
         entry = self.entry
-        name, version = entry.name or name, version or entry.version
-        attributes = {**encode_all(_known(name=name, version=version)), **self._attributes}
-        return Agent(name, entry.type, version, entry.team, entry.owner, self.tags, self.expected, entry.budget, attributes)
+        shown, version = entry.name or said, version or entry.version
+        name = entry.name or name
+        attributes = {**encode_all(_known(name=shown, version=version)), **self._attributes}
+        label = entry.name or _shown(_texts(entry.match.agent or entry.match.id or entry.match.service or entry.match.scope or OTHER))
+        return Agent(name, entry.type, version, entry.team, entry.owner, self.tags, self.expected, entry.budget, label, name != shown, attributes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,8 +275,15 @@ class AgentBook:
         where = tidy(service or "", MAX_READ).lower(), tidy(scope, MAX_READ).lower()
         for rule in self._rules.rules:
             if rule.fits(spellings, identity.lower(), *where):
-                return rule.agent(shown, own_version)
-        return Agent(shown, version=own_version, attributes=encode_all(_known(name=shown, version=own_version))) if shown else None
+                return rule.agent(shown, said, own_version)
+        if not shown:
+            return None
+        return Agent(shown, version=own_version, is_raw=said != shown, attributes=encode_all(_known(name=said, version=own_version)))
+
+
+def tidied(name: str) -> str:
+    """A masked name, fit to group by. One that holds a label of masking stays: its digits tell one pseudonym from another."""
+    return name if "[" in name else normal_name(name)
 
 
 def drifts(agent: Agent, model_names: tuple[str | None, ...]) -> bool:

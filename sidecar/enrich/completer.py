@@ -45,6 +45,8 @@ class Outcome(StrEnum):
     """Re-parented though its parent had been left out by an earlier request."""
     LEFT_OUT = "left_out"
     """Infrastructure spans that the filter took out."""
+    WITHOUT_CONTEXT = "without_context"
+    """Left without context or tags that their trace has, because the spans around them had grown by all that they may."""
     NO_LLM = "no_llm"
     """Spans of traces in which no LLM work was seen."""
 
@@ -59,6 +61,9 @@ class MessageOutcome(StrEnum):
     """Repeated, or more than a trace may hold."""
 
 
+MAX_GROWTH_BYTES, MAX_GROWTH_BYTES_PER_SPAN = 4 * 1024 * 1024, 1024
+"""What the spans of one batch or row may grow by: so much, and so much more for each. Alone, a span can grow by 29 KiB (context and tags), and
+a MiB holds 20,000 spans that say nothing themselves."""
 FIRST_HOPE, HOPE = 20, 1000
 """Traces that wait for content in logs: so many at first, and so many more with each message that came. Agents that record no
 content at all then wait no longer."""
@@ -87,18 +92,42 @@ class Completed:
     """Traces to leave out whole."""
 
 
+class _Additions(NamedTuple):
+    """Attributes to add to a span."""
+
+    raws: list[bytes]
+    size_bytes: int
+
+
+class _Room:
+    """What a batch or row may still grow by."""
+
+    __slots__ = ("left_bytes",)
+
+    def __init__(self, spans: int) -> None:
+        self.left_bytes = MAX_GROWTH_BYTES + MAX_GROWTH_BYTES_PER_SPAN * spans
+
+    def take(self, size: int) -> bool:
+        """Whether there is room for so many bytes more, which are taken then."""
+        if size > self.left_bytes:
+            return False
+        self.left_bytes -= size
+        return True
+
+
 class _Trace:
     """A trace while one batch or row of it is completed."""
 
-    __slots__ = ("additions", "inherited", "is_complete", "left_out", "notes", "state")
+    __slots__ = ("additions", "inherited", "is_complete", "left_out", "notes", "room", "state")
 
-    def __init__(self, state: TraceState) -> None:
+    def __init__(self, state: TraceState, room: _Room) -> None:
+        self.room = room
         self.left_out: set[bytes] = set()
         self.state = state
         self.notes: list[tuple[Note, Said]] = []
         self.is_complete = True
         self.inherited: dict[bytes, Inherited] = {}
-        self.additions: dict[bytes, list[bytes]] = {}
+        self.additions: dict[bytes, _Additions] = {}
 
 
 class Completer:
@@ -117,11 +146,12 @@ class Completer:
     def complete(self, notes: Sequence[Note], now_ms: int) -> Completed:
         """Complete the spans of a batch, which has been masked, with what is known of their traces by now."""
         traces: dict[bytes, _Trace] = {}
+        room = _Room(len(notes))
         for note in notes:
             trace_id = note.span.trace_id
             trace = traces.get(trace_id)
             if trace is None:
-                trace = traces[trace_id] = _Trace(self._live.see(trace_id, now_ms))
+                trace = traces[trace_id] = _Trace(self._live.see(trace_id, now_ms), room)
             self._take_in(trace, note)
         done = Completed()
         for trace_id, trace in traces.items():
@@ -158,7 +188,7 @@ class Completer:
             return False
         if not state.root_seen:
             self.outcomes[Outcome.WITHOUT_ROOT] += len(spans)
-        trace = _Trace(state)
+        trace = _Trace(state, _Room(len(spans)))
         changed = [self._complete(trace, span, read_said(span), with_trace=True, with_row=True) | self._join(state, span) for span in spans]
         return any(changed)
 
@@ -178,7 +208,7 @@ class Completer:
     def _take_in(self, trace: _Trace, note: Note) -> None:
         state, span = trace.state, note.span
         parent_id = span.parent_span_id
-        said = read_said(span) if note.speaks and note.kept else NOTHING_SAID
+        said = read_said(span, note.speaks_by, note.speaks_at) if note.speaks_by and note.kept else NOTHING_SAID
         self._live.add_span(state, span.span_id, Node(parent_id, None if said is NOTHING_SAID else said, note.kept, note.lacks_content))
         if note.kind in LLM_KINDS:
             state.llm_seen = True
@@ -238,12 +268,20 @@ class Completer:
                 additions = trace.additions[parent_id] = _additions(state, said, inherited, with_trace=with_trace)
         else:
             additions = _additions(state, said, inherited, with_trace=with_trace)
-        if additions:
-            span.attributes.extend(additions)
-        changed = bool(additions)
+        changed, has_room = False, True
+        if additions.raws:
+            changed = has_room = trace.room.take(additions.size_bytes)
+            if has_room:
+                span.attributes.extend(additions.raws)
         if with_trace and state.tags and (not said.tags or not state.tags.keys() <= set(said.tags)):
-            _write_tags(span, tuple(dict.fromkeys((*said.tags, *state.tags))))
-            changed = True
+            tags = encode_tags(tuple(dict.fromkeys((*said.tags, *state.tags))))
+            if trace.room.take(len(tags)):
+                _write_tags(span, tags)
+                changed = True
+            else:
+                has_room = False
+        if not has_room:
+            self.outcomes[Outcome.WITHOUT_CONTEXT] += 1
         if trace.is_complete and not with_trace:
             trace.is_complete = _is_complete(said, inherited)
         node = state.nodes.get(parent_id)
@@ -317,7 +355,7 @@ def _below(said: Said, above: Inherited) -> Inherited:
     return Inherited(said.agent or above.agent, context, said.weak_session or above.weak_session)
 
 
-def _additions(state: TraceState, said: Said, inherited: Inherited, *, with_trace: bool) -> list[bytes]:
+def _additions(state: TraceState, said: Said, inherited: Inherited, *, with_trace: bool) -> _Additions:
     """What a span lacks: its ancestors' word, then what was said of the trace on purpose, then what is only implied."""
     own, above = said.context, inherited.context
     additions = [raw for subject, raw in above.items() if subject not in own]
@@ -335,9 +373,11 @@ def _additions(state: TraceState, said: Said, inherited: Inherited, *, with_trac
                 additions.append(implied)
     if not said.agent:
         additions += inherited.agent
-    if sum(map(len, additions)) > MAX_CONTEXT_BYTES:
+    size = sum(map(len, additions))
+    if size > MAX_CONTEXT_BYTES:
         additions = _shortest(additions)
-    return additions
+        size = sum(map(len, additions))
+    return _Additions(additions, size)
 
 
 def _shortest(additions: list[bytes]) -> list[bytes]:
@@ -357,8 +397,7 @@ def _is_complete(said: Said, inherited: Inherited) -> bool:
     return all(subject in said.context or subject in inherited.context for subject in (USER, SESSION, NAME)) and bool(said.agent or inherited.agent)
 
 
-def _write_tags(span: Span, tags: tuple[str, ...]) -> None:
-    raw = encode_tags(tags)
+def _write_tags(span: Span, raw: bytes) -> None:
     for index, old in enumerate(span.attributes):
         subject = SUBJECTS.get(key_of(old))
         if subject is not None and subject.name == TAGS and subject.rank == 0:

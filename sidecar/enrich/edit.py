@@ -1,12 +1,14 @@
 """The changes that shaping makes to one span, collected and then applied in one pass over its attributes. Pure.
 
-Owns adding, replacing, renaming and removing attributes by key. It must not know what any key means.
+Owns adding, replacing, renaming and removing attributes by key. Of what a key means it knows only which others say the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 
+from sidecar.enrich.keys import ALIASES
 from sidecar.enrich.traits import traits_of
 from sidecar.enrich.view import SpanView
 from sidecar.wire.attributes import KEY, delimited, encode_int, encode_string
@@ -53,6 +55,10 @@ class Edit:
         """Keys that were set, in order."""
         return tuple(self._added)
 
+    def adds_any(self, keys: AbstractSet[str]) -> bool:
+        """Whether any of these keys was set."""
+        return not self._added.keys().isdisjoint(keys)
+
     @property
     def removed(self) -> tuple[str, ...]:
         """Keys that the span had and will not have."""
@@ -81,6 +87,17 @@ class Edit:
         if key in self._keys:
             self._removed[key] = None
         self._added[key] = raw
+
+    def fill(self, attributes: Mapping[str, bytes]) -> None:
+        """Set serialized KeyValues by key, each unless the span will have the key, or another that says the same, anyway."""
+        if attributes.keys().isdisjoint(self._keys) and attributes.keys().isdisjoint(ALIASES):
+            added = self._added
+            for key, raw in attributes.items():
+                added.setdefault(key, raw)
+            return
+        for key, raw in attributes.items():
+            if not self.has_any(ALIASES.get(key) or (key,)):
+                self.put_raw(key, raw)
 
     def remove(self, key: str) -> None:
         """The span will not have the key."""

@@ -7,32 +7,36 @@ twice), then what others know of it (price, agent, model, signals), then the sha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from sidecar.enrich.agents import Agent, AgentBook, drift_attributes
+from sidecar.enrich.agents import NAME, Agent, AgentBook, drift_attributes, tidied
 from sidecar.enrich.dialects import Plans, read_facts
 from sidecar.enrich.dialects.doubles import mark_doubles
 from sidecar.enrich.dialects.openllmetry import name_runs
-from sidecar.enrich.edit import encode_all
+from sidecar.enrich.edit import encode_all, encode_text
 from sidecar.enrich.facts import Facts, Kind
+from sidecar.enrich.keys import SPEAKING
 from sidecar.enrich.model_facts import ModelFacts
 from sidecar.enrich.notes import Note
 from sidecar.enrich.orchestration import Rules, parse_orchestration, read_signals, signal_attributes
 from sidecar.enrich.place import Place
 from sidecar.enrich.prices import PriceBook, Priced, Reason, Unpriced
+from sidecar.enrich.said import AGENT_PREFIX, BEGINNINGS, agent_places
 from sidecar.enrich.sdk_metadata import resource_attributes
 from sidecar.enrich.shape import Extra, shape
 from sidecar.enrich.view import SpanView
-from sidecar.wire.attributes import AttributeMemo, find
+from sidecar.wire.attributes import KEY, AttributeMemo, decode, delimited, find
 from sidecar.wire.batch import SpanBatch
 from sidecar.wire.shallow_pb2 import ResourceSpans, Span
 
+_AGENT_NAME = delimited(KEY, NAME.encode())
 MAX_FAILURES = 8
 """Errors kept until they are taken away; more are counted only."""
 NOWHERE = Place({}, "", "")
 _SERVER, _CONSUMER = 2, 5
 _IS_REMOTE = 0x200
 """Bit of a span's flags: its parent lies in another process (OTLP, SpanFlags)."""
+_INFRA = Kind.INFRA
 _CALLS = frozenset({Kind.GENERATION, Kind.EMBEDDING})
 
 
@@ -129,25 +133,23 @@ class Enricher:
 
     def _enrich(self, span: Span, around: _Around, view: SpanView, facts: Facts) -> Note:
         kind = facts.kind
-        if self._llm_only and kind is Kind.INFRA:
-            return Note(span, kind, speaks=False, kept=False)
+        if self._llm_only and kind is _INFRA:
+            return Note(span, kind, kept=False)
         try:
             agent = self._agent(span, around, view, facts)
-            shape(span, view, facts, Extra(self._price(view, facts), self._known(around, view, facts, agent)))
+            edit = shape(span, view, facts, Extra(self._price(view, facts), self._known(around, view, facts, agent)))
         except Exception as error:  # noqa: BLE001  (as above; what was written until then is right)
             self._failed(error)
-            return Note(span, kind, speaks=True)
-        speaks = (
-            agent is not None
-            or facts.session_id is not None
-            or facts.user_id is not None
-            or facts.trace_name is not None
-            or bool(facts.tags)
-            or bool(around.attributes)
-            or (view.traits is not None and view.traits.speaks)
-        )
+            return Note(span, kind, BEGINNINGS)
         lacks_content = kind in _CALLS and facts.input is None and facts.output is None
-        return Note(span, kind, speaks, agent.tags if agent is not None else (), lacks_content)
+        speaks_by, speaks_at = edit.traits.speaks_by, edit.traits.speaks_at
+        if agent is not None:
+            speaks_by, speaks_at = (*speaks_by, AGENT_PREFIX), speaks_at + agent_places(len(agent.attributes))
+        if edit.adds_any(SPEAKING):
+            speaks_by, speaks_at = (*speaks_by, *(key.encode() for key in edit.added if key in SPEAKING)), ()
+        if agent is None:
+            return Note(span, kind, speaks_by, speaks_at, (), lacks_content)
+        return Note(span, kind, speaks_by, speaks_at, agent.tags, lacks_content, agent.is_raw)
 
     def _agent(self, span: Span, around: _Around, view: SpanView, facts: Facts) -> Agent | None:
         """The agent that a span names. A rule by service or scope alone counts where a process's part of a trace begins: what is below inherits."""
@@ -158,18 +160,21 @@ class Enricher:
                 return None
         return self.agents.resolve(name, agent_id, facts.agent_version, around.service, view.scope_name)
 
-    def _known(self, around: _Around, view: SpanView, facts: Facts, agent: Agent | None) -> Mapping[str, bytes]:
+    def _known(self, around: _Around, view: SpanView, facts: Facts, agent: Agent | None) -> tuple[Mapping[str, bytes], ...]:
         """Attributes for a span, from all who know something of it."""
-        known: Mapping[str, bytes] = self._models.attributes(facts)
-        if agent is not None:
-            known = {**known, **agent.attributes} if known else agent.attributes
-            if agent.expected is not None and facts.is_call and self.agents.drifts(agent, (facts.model_answered, facts.model_requested)):
-                self.drifts[self.agents.tracked(agent.name)] += 1
-                known = {**known, **drift_attributes(agent.expected, facts.model_answered or facts.model_requested or "")}
+        known = [self._models.attributes(facts)]
+        expected = agent.expected if agent is not None else None
+        if agent is not None and expected is not None and facts.is_call and self.agents.drifts(agent, (facts.model_answered, facts.model_requested)):
+            self.drifts[self.agents.tracked(agent.label)] += 1
+            known.append(drift_attributes(expected, facts.model_answered or facts.model_requested or ""))
         signals = read_signals(view, facts, self._rules)
         if signals:
-            known = {**known, **signal_attributes(signals)}
-        return {**known, **around.attributes} if around.attributes else known
+            known.append(signal_attributes(signals))
+        if around.attributes:
+            known.append(around.attributes)
+        if agent is not None:
+            known.append(agent.attributes)  # the last, where the completer looks for them
+        return tuple(known)
 
     def _price(self, view: SpanView, facts: Facts) -> Priced | None:
         """What a call cost by the table; None for what is no call, has its provider's own cost, or has no price."""
@@ -190,6 +195,19 @@ class Enricher:
         self.failures += 1
         if len(self._failures) < MAX_FAILURES:
             self._failures.append(error)
+
+
+def tidy_names(notes: Iterable[Note]) -> None:
+    """After masking: take ids and counters off the names of agents."""
+    for note in notes:
+        if not note.is_raw:
+            continue
+        attributes = note.span.attributes
+        for index, raw in enumerate(attributes):
+            if raw.startswith(_AGENT_NAME):
+                name = decode(raw)[1]
+                if isinstance(name, str):
+                    attributes[index] = encode_text(NAME, tidied(name))
 
 
 def _take_out(batch: SpanBatch, notes: list[Note]) -> None:

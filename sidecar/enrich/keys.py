@@ -56,5 +56,7 @@ USAGE_PREFIXES = ("gen_ai.usage.", "llm.token_count.")
 SESSIONS = ("langfuse.session.id", SESSION_ID, "gen_ai.conversation.id")
 SPEAKING = frozenset({"langfuse.user.id", USER_ID, *SESSIONS, TRACE_NAME, RELEASE, *ALIASES[ENVIRONMENT], *ALIASES[TRACE_TAGS]})
 """Keys by which a span says something of its whole trace, beside ``langfuse.trace.metadata.*``."""
+AGENT_METADATA = f"{METADATA}.agent_"
+"""How the keys of what is known of an agent begin."""
 SYSTEM_INSTRUCTIONS = "gen_ai.system_instructions"
 ENVIRONMENTS = ALIASES[ENVIRONMENT]

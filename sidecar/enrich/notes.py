@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from sidecar.enrich.facts import Kind
 from sidecar.wire.shallow_pb2 import Span
@@ -11,16 +11,20 @@ LLM_KINDS = frozenset(Kind) - {Kind.SPAN, Kind.INFRA, Kind.EVENT}
 """What makes a trace worth keeping for those who want LLM work only."""
 
 
-class Note(NamedTuple):
+class Note(msgspec.Struct, frozen=True, gc=False):
     """One span of a batch, in the batch's order."""
 
     span: Span
     kind: Kind
-    speaks: bool
-    """It names an agent or says something of its trace, so that it is worth reading again after masking."""
+    speaks_by: tuple[bytes, ...] = ()
+    """How the keys begin, as UTF-8, by which it names an agent or says something of its trace: to be read after masking. Empty: it says nothing."""
+    speaks_at: tuple[tuple[int, bytes], ...] = ()
+    """Where those attributes should stand, as ``said.read_said`` takes it; empty when that is not known."""
     tags: tuple[str, ...] = ()
     """Tags that the operator gave its agent."""
     lacks_content: bool = False
     """A call whose input and output are not on the span: they may come as logs."""
+    is_raw: bool = False
+    """Its agent's name is to be tidied after masking."""
     kept: bool = True
     """False: the span filter took it out of the batch."""

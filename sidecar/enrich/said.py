@@ -5,7 +5,9 @@ Owns the reading of those attributes from their serialized form. It must not kno
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -13,11 +15,11 @@ from sidecar.enrich import keys
 from sidecar.enrich.agents import DRIFT
 from sidecar.enrich.edit import encode_text
 from sidecar.trace.live import Said
-from sidecar.wire.attributes import decode
+from sidecar.wire.attributes import KEY, decode, delimited
 from sidecar.wire.shallow_pb2 import Span
 
 USER, SESSION, NAME, RELEASE, ENVIRONMENT, TAGS = "user", "session", "name", "release", "environment", "tags"
-AGENT_PREFIX = f"{keys.METADATA}.agent_".encode()
+AGENT_PREFIX = keys.AGENT_METADATA.encode()
 _TRACE_METADATA = f"{keys.TRACE_METADATA}.".encode()
 _CONVERSATION = b"gen_ai.conversation.id"
 _DRIFT = DRIFT.encode()
@@ -48,7 +50,9 @@ SUBJECTS = {
     b"langfuse.trace.tags": Subject(TAGS, 0),
     b"langfuse.tags": Subject(TAGS, 1),
 }
-_BEGINNINGS = (
+_BY_HEAD = {delimited(KEY, key): subject for key, subject in SUBJECTS.items()}
+"""By the serialized key."""
+BEGINNINGS = (
     b"langfuse.trace.",
     b"langfuse.user.id",
     b"langfuse.session.id",
@@ -65,18 +69,42 @@ _BEGINNINGS = (
 _EMPTY = (b"\x12\x00", b"\x12\x02\x0a\x00")
 """A value without content, and an empty string."""
 NOTHING_SAID = Said((), {})
+Places: TypeAlias = "tuple[tuple[int, bytes], ...]"
+"""Positions of attributes, from the end where negative, and how each begins behind its tag and one byte of length."""
 
 
-def read_said(span: Span) -> Said:
-    """What the span's attributes say; raises nothing on a mended span. Costs 3 us and half a microsecond for each that says something."""
+def read_said(span: Span, beginnings: tuple[bytes, ...] = BEGINNINGS, places: Places = ()) -> Said:
+    """What the span's attributes say, of keys that begin so; raises nothing on a mended span.
+
+    ``places`` tells where those attributes stood. Where each still stands there, the others are not looked at: that would take 3 to 6 us.
+    """
+    attributes = span.attributes
+    count = len(attributes)
+    raws = [raw for at, head in places if -count <= at < count and (raw := attributes[at]).startswith(head, 2)]
+    if not places or len(raws) < len(places):
+        raws = [raw for raw in attributes if raw.startswith(beginnings, 2)]
+    return _read(raws) if raws else NOTHING_SAID
+
+
+def _read(raws: Iterable[bytes]) -> Said:
     agent: list[bytes] = []
     context: dict[str, bytes] = {}
     ranks: dict[str, int] = {}
-    weak_session: bytes | None = None
+    conversation: bytes | None = None
     room = MAX_METADATA_BYTES
     tags: tuple[str, ...] = ()
-    for raw in [raw for raw in span.attributes if raw.startswith(_BEGINNINGS, 2)]:
+    for raw in raws:
         if len(raw) > MAX_COPIED_BYTES:
+            continue
+        subject = _BY_HEAD.get(raw[: raw[1] + 2])
+        if subject is not None:
+            name, rank = subject
+            if rank < ranks.get(name, len(SUBJECTS)) and not raw.endswith(_EMPTY, raw[1] + 2):
+                ranks[name] = rank
+                if name == TAGS:
+                    tags = tags_of(decode(raw)[1])
+                else:
+                    context[name] = raw
             continue
         key = key_of(raw)
         if key.startswith((AGENT_PREFIX, _TRACE_METADATA)):
@@ -87,18 +115,22 @@ def read_said(span: Span) -> Said:
                 agent.append(raw)
             else:
                 context[key.decode()] = raw
-        elif (subject := SUBJECTS.get(key)) is not None:
-            name, rank = subject
-            if rank < ranks.get(name, len(SUBJECTS)) and not raw.endswith(_EMPTY, len(key) + 2):
-                ranks[name] = rank
-                if name == TAGS:
-                    tags = tags_of(decode(raw)[1])
-                else:
-                    context[name] = raw
         elif key == _CONVERSATION:
-            value = decode(raw)[1]
-            weak_session = encode_text(keys.SESSION_ID, value) if isinstance(value, str) and value else None
+            conversation = raw
+    # Where a session is said on purpose, nobody asks for one that is only implied.
+    weak_session = _implied_session(conversation) if conversation is not None and SESSION not in context else None
     return Said(tuple(agent), context, weak_session, tags) if agent or context or weak_session or tags else NOTHING_SAID
+
+
+def _implied_session(conversation: bytes) -> bytes | None:
+    value = decode(conversation)[1]
+    return encode_text(keys.SESSION_ID, value) if isinstance(value, str) and value else None
+
+
+@lru_cache(maxsize=16)
+def agent_places(count: int) -> Places:
+    """Where ``count`` attributes of an agent stand that were added last."""
+    return tuple((position, AGENT_PREFIX) for position in range(-count, 0))
 
 
 def key_of(raw: bytes) -> bytes:

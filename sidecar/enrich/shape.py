@@ -7,7 +7,6 @@ nothing that an agent said to Langfuse itself (``langfuse.*``) is overwritten. E
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 
 import msgspec
 
@@ -25,7 +24,6 @@ from sidecar.wire.attributes import encode_string
 from sidecar.wire.shallow_pb2 import Span
 
 _TYPE_OF = {kind: encode_string(keys.TYPE, "span" if kind is Kind.INFRA else kind.value) for kind in Kind}
-NONE: Mapping[str, bytes] = MappingProxyType({})
 _ERROR = encode_string(keys.LEVEL, "ERROR")
 _STATUS_ERROR = 2
 _CALL_KINDS = frozenset({Kind.GENERATION, Kind.EMBEDDING})
@@ -38,8 +36,8 @@ class Extra(msgspec.Struct, frozen=True, gc=False):
     """What others know of a span."""
 
     priced: Cost | None = None
-    attributes: Mapping[str, bytes] = NONE
-    """Agent, model, place, resource and trace context, by full key, as ``edit.encode_all`` makes them; each is added unless the span has it."""
+    attributes: tuple[Mapping[str, bytes], ...] = ()
+    """Model, agent, signals, resource, by full key, as ``edit.encode_all`` makes them; each is added unless the span has it."""
 
 
 NO_EXTRA = Extra()
@@ -63,9 +61,8 @@ def shape(span: Span, view: SpanView, facts: Facts, extra: Extra = NO_EXTRA) -> 
     if facts.kind in _CALL_KINDS:
         _shape_call(edit, facts)
     keep(edit, span)
-    for key, raw in extra.attributes.items():
-        if not edit.has_any(keys.ALIASES.get(key) or (key,)):
-            edit.put_raw(key, raw)
+    for attributes in extra.attributes:
+        edit.fill(attributes)
     if view.odd:
         for odd, plain in plain_entries(view.odd):
             edit.replace_raw(odd, plain)

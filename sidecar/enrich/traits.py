@@ -11,9 +11,11 @@ from collections.abc import Set as AbstractSet
 import msgspec
 
 from sidecar.enrich import keys as names
+from sidecar.wire.attributes import VALUE
 
 _COUNTED = (*names.MODELS, *names.COSTS, "genkit:output", "gcp.vertex.agent.llm_response")
 """Attributes of which any makes the server look for a model, tokens or a cost; beside USAGE_PREFIXES."""
+_TRACE = "langfuse.trace."
 _FIRST = tuple(f"\n{prefix}" for prefix in names.USAGE_PREFIXES)
 
 
@@ -22,8 +24,10 @@ class Traits(msgspec.Struct, frozen=True, gc=False):
 
     is_explicit: bool
     """A key begins with ``langfuse.``: an agent or an SDK speaks to Langfuse itself."""
-    speaks: bool
-    """A key says something of the whole trace."""
+    speaks_by: tuple[bytes, ...]
+    """How the keys begin by which it says something of the whole trace, and, if there are any, those of an agent; each once."""
+    speaks_at: tuple[tuple[int, bytes], ...]
+    """The same keys: the position of each among the keys, and the key with the tag that follows it in a serialized attribute."""
     has_environment: bool
     models: tuple[str, ...]
     """Keys that the server takes a model's name from, in its order, without the explicit one."""
@@ -47,9 +51,11 @@ def traits_of(keys: Collection[str]) -> Traits:
     def any_of(wanted: tuple[str, ...]) -> bool:
         return not there.isdisjoint(wanted)
 
+    speaks_by = _speaks_by(keys, lines)
     return Traits(
         is_explicit="\nlangfuse." in lines,
-        speaks="\nlangfuse.trace." in lines or not there.isdisjoint(names.SPEAKING),
+        speaks_by=speaks_by,
+        speaks_at=_speaks_at(keys, speaks_by) if speaks_by else (),
         has_environment=any_of(names.ENVIRONMENTS),
         models=tuple(key for key in names.MODELS[1:] if key in there),
         is_counted=any_of(_COUNTED) or any(prefix in lines for prefix in _FIRST),
@@ -61,3 +67,17 @@ def traits_of(keys: Collection[str]) -> Traits:
         has_trace_name=names.TRACE_NAME in there,
         has_tags=any_of(names.ALIASES[names.TRACE_TAGS]),
     )
+
+
+def _speaks_by(keys: Collection[str], lines: str) -> tuple[bytes, ...]:
+    found = [key for key in keys if key in names.SPEAKING and not key.startswith(_TRACE)]
+    if f"\n{_TRACE}" in lines:
+        found.append(_TRACE)
+    if found and f"\n{names.AGENT_METADATA}" in lines:
+        found.append(names.AGENT_METADATA)
+    return tuple(key.encode() for key in found)
+
+
+def _speaks_at(keys: Collection[str], speaks_by: tuple[bytes, ...]) -> tuple[tuple[int, bytes], ...]:
+    encoded = [key.encode(errors="replace") for key in keys]
+    return tuple((position, key + VALUE) for position, key in enumerate(encoded) if key.startswith(speaks_by))

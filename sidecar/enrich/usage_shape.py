@@ -16,11 +16,12 @@ How the server (4.16) comes to numbers, and so what is written:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Protocol
 
 import msgspec
 
-from sidecar.enrich.edit import Edit
+from sidecar.enrich.edit import Edit, encode_text
 from sidecar.enrich.facts import Facts, Kind, Usage
 from sidecar.enrich.keys import COST, COST_SOURCE, METADATA, MODEL, OPERATION, USAGE
 from sidecar.wire.attributes import encode_string
@@ -30,6 +31,8 @@ _CALL_KINDS = frozenset({Kind.GENERATION, Kind.EMBEDDING})
 _NO_USAGE = encode_string(USAGE, "{}")
 _NO_COST = encode_string(COST, '{"total":0}')
 _UNKNOWN_COST = encode_string(COST, "{}")
+_encode = msgspec.json.Encoder().encode
+"""A quarter of what the module's function costs."""
 _PROVIDER_COST = encode_string(COST_SOURCE, "provider")
 
 
@@ -79,7 +82,7 @@ def shape_usage(edit: Edit, facts: Facts, priced: Cost | None) -> None:
         edit.put(f"{METADATA}.{OPERATION}", operation or "")
         edit.remove(OPERATION)
     _shape_model(edit, facts)
-    if facts.usage is not None and not _is_object(view.text(USAGE)):
+    if facts.usage is not None and not (edit.traits.is_explicit and _is_object(view.text(USAGE))):
         edit.put(USAGE, usage_json(facts.usage))
     _shape_cost(edit, facts, priced)
 
@@ -91,23 +94,28 @@ def _shape_model(edit: Edit, facts: Facts) -> None:
 
 
 def _shape_cost(edit: Edit, facts: Facts, priced: Cost | None) -> None:
-    explicit = edit.view.text(COST)
-    if _is_object(explicit):
-        _complete(edit, explicit or "")
+    explicit = edit.view.text(COST) if edit.traits.is_explicit else None
+    if explicit is not None and _is_object(explicit):
+        _complete(edit, explicit)
     elif facts.cost_usd is not None:
         _write_cost(edit, facts.cost_details, facts.cost_usd)
         edit.put_raw(COST_SOURCE, _PROVIDER_COST)
     elif priced is not None:
         _write_cost(edit, priced.details, priced.cost_usd)
-        edit.put(COST_SOURCE, f"price table of {priced.table_date}: {priced.rule}")
+        edit.put_raw(COST_SOURCE, _table_source(priced.table_date, priced.rule))
     elif facts.error is not None and facts.usage is None:
         edit.put_raw(COST, _NO_COST)  # a call that failed: the server would tokenise what it was asked
     elif edit.traits.has_cost:
         edit.put_raw(COST, _UNKNOWN_COST)
 
 
+@lru_cache(maxsize=256)  # 256 x below 1 KB: a rule is the table's or an operator's, of bounded names
+def _table_source(table_date: str, rule: str) -> bytes:
+    return encode_text(COST_SOURCE, f"price table of {table_date}: {rule}")
+
+
 def _write_cost(edit: Edit, details: Mapping[str, float], total: float) -> None:
-    edit.put(COST, msgspec.json.encode({**details, "total": total}).decode())
+    edit.put(COST, _encode({**details, "total": total}).decode())
 
 
 def _is_object(text: str | None) -> bool:

@@ -10,7 +10,6 @@ import builtins
 import math
 from collections.abc import Callable, Iterable, Iterator, KeysView
 from collections.abc import Set as AbstractSet
-from functools import cached_property
 from typing import NamedTuple
 
 from sidecar.enrich.traits import Traits
@@ -43,11 +42,11 @@ class AttributeView:
     def __init__(self, attributes: Iterable[bytes], memo: AttributeMemo) -> None:
         odd: list[tuple[bytes, str, Value]] = []
         values: dict[str, Value] = {}
-        known, read = memo.known, memo.decode
+        known, learn = memo.known, memo.learn
         for raw in attributes:
             pair = known(raw) if len(raw) <= MAX_SHORT else None
             if pair is None:  # a new one, a long one or an odd one
-                pair = read(raw)
+                pair = learn(raw)
                 if pair[1].__class__ is not str and not is_plain(pair[1]):
                     odd.append((raw, *pair))
             values[pair[0]] = pair[1]
@@ -137,14 +136,16 @@ class SpanView(AttributeView):
     A change of the span after the view was made is not seen.
     """
 
-    __slots__ = ("__dict__", "_memo", "_resource", "_scope", "_span", "scope_name", "traits")
+    __slots__ = ("_events", "_memo", "_name", "_resource", "_scope", "_span", "scope_name", "traits")
 
     traits: Traits | None
     """What follows from the keys alone, where somebody has worked it out for spans with the same keys."""
 
     def __init__(self, span: Span, scope: InstrumentationScope, resource: Resource, memo: AttributeMemo) -> None:
-        super().__init__(span.attributes, memo)
+        AttributeView.__init__(self, span.attributes, memo)
         self._span = span
+        self._name: str | None = None
+        self._events = span.events
         self._scope = scope
         self._resource = resource
         self._memo = memo
@@ -156,18 +157,16 @@ class SpanView(AttributeView):
     def scope_version(self) -> str:
         return self._scope.version.decode(errors="replace")
 
-    @cached_property
-    def scope(self) -> AttributeView:
-        """The attributes of the instrumentation scope."""
-        return AttributeView(self._scope.attributes, self._memo)
-
     def resource(self, key: str) -> Value | None:
         """A value of the resource; None when there is none or it is empty."""
         return find(self._resource.attributes, key.encode())
 
-    @cached_property
+    @property
     def name(self) -> str:
-        return self._span.name.decode(errors="replace")
+        name = self._name
+        if name is None:
+            name = self._name = self._span.name.decode("utf-8", "replace")
+        return name
 
     @property
     def kind(self) -> builtins.int:
@@ -210,20 +209,19 @@ class SpanView(AttributeView):
 
     def find_events(self, names: AbstractSet[bytes]) -> list[EventView]:
         """The events with one of these names, in the span's order; the others (a stream's chunks, mostly) are not opened."""
-        events = self._span.events
-        return [self._event(event) for event in events if event.name in names] if events else []
+        return [self._event(event) for event in self._events if event.name in names] if self._events else []
 
     def first_event_ns(self, names: AbstractSet[bytes]) -> builtins.int | None:
         """When the first of the events with these names happened (Unix time); None when there is none."""
-        for event in self._span.events:
+        for event in self._events:
             if event.name in names:
                 return event.time_unix_nano
         return None
 
-    @cached_property
-    def events(self) -> list[EventView]:
-        """Every event, in the span's order."""
-        return [self._event(event) for event in self._span.events]
+    @property
+    def has_events(self) -> builtins.bool:
+        """Whether the span has any event now."""
+        return bool(self._events)
 
     def _event(self, event: Event) -> EventView:
         return EventView(event.name.decode(errors="replace"), event.time_unix_nano, AttributeView(event.attributes, self._memo))

@@ -15,6 +15,7 @@ class Metrics:
         self.registry = registry
         self._receiver()
         self._enrich()
+        self._mask()
         self._buffer()
         self._forward()
         self._process()
@@ -59,6 +60,14 @@ class Metrics:
         self.enrich_cut_values = self._counter("sidecar_enrich_cut_values_total", "Values that were cut to the content limits, or left out.")
         self.enrich_cut_bytes = self._counter("sidecar_enrich_cut_bytes_total", "Bytes that cutting to the content limits saved.")
         self.enrich_failures = self._counter("sidecar_enrich_failures_total", "Spans that could not be enriched and passed as they were.")
+
+    def _mask(self) -> None:
+        self.masked_values = self._counter(
+            "sidecar_masked_values_total", "Values hidden, by detector (or the rule for keys) and action.", "detector", "action"
+        )
+        self.masking_failures = self._counter(
+            "sidecar_masking_failures_total", "Values hidden whole because masking them failed or asked for too much work, by reason.", "reason"
+        )
 
     def _buffer(self) -> None:
         self.buffer_rows = self._gauge("sidecar_buffer_rows", "Rows waiting, by destination.", "destination")

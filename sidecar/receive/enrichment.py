@@ -5,6 +5,7 @@ Owns which file feeds which part. It must not know what a rule means.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from functools import partial
 from importlib import resources
@@ -20,6 +21,7 @@ from sidecar.enrich.models import ModelRules, parse_models
 from sidecar.enrich.orchestration import Rules, parse_orchestration
 from sidecar.enrich.place import Place
 from sidecar.enrich.prices import PriceBook
+from sidecar.observe.metrics import Metrics
 from sidecar.receive.pipeline import Enrichment
 from sidecar.rulefiles import RuleFile
 from sidecar.trace.live import LiveTraces
@@ -56,7 +58,7 @@ class EnrichmentRules:
             enricher.use_rules(self.signals.value)
 
 
-def new_enrichment(settings: Settings, rules: EnrichmentRules) -> Enrichment:
+def new_enrichment(settings: Settings, rules: EnrichmentRules, metrics: Metrics, log: logging.Logger) -> Enrichment:
     """Every part of enrichment; ``rules`` have been loaded."""
     llm_only = settings.spans == "llm"
     place = Place(settings.resource, settings.environment, settings.release)
@@ -64,6 +66,8 @@ def new_enrichment(settings: Settings, rules: EnrichmentRules) -> Enrichment:
         Enricher(rules.price_book(), AgentBook(rules.agents.value), rules.signals.value, place, llm_only=llm_only),
         Completer(LiveTraces(LIVE_TRACES_BYTES), settle_ms=round(settings.settle_s * 1000), llm_only=llm_only),
         Limits(int(settings.max_value_kib * KIB), int(settings.max_span_kib * KIB)),
+        metrics,
+        log,
     )
 
 

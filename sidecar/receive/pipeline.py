@@ -11,14 +11,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sidecar.buffer.records import Omit
 from sidecar.enrich.completer import Completed, Completer
-from sidecar.enrich.enricher import Enricher
+from sidecar.enrich.enricher import Enricher, tidy_names
 from sidecar.enrich.limits import Limits, cut_span
 from sidecar.enrich.log_content import LogContent, content_carriers, from_carriers, log_content, may_hold_content
 from sidecar.enrich.media import describe_media, may_hold
+from sidecar.enrich.notes import Note
 from sidecar.observe.logs import error_text, stack
 from sidecar.observe.metrics import Metrics
 from sidecar.wire.batch import SpanBatch
@@ -36,94 +37,65 @@ LOGS_INLINE_BYTES = 256 * 1024
 NOTHING_TO_WAIT_FOR = Completed()
 
 
-@dataclass(frozen=True, slots=True)
 class Enrichment:
-    """The parts of enrichment, wired together."""
+    """The parts of enrichment, wired together: what happens before masking, after it, and when a row is sealed."""
 
-    enricher: Enricher
-    completer: Completer
-    limits: Limits
-
-
-class Pipeline:
-    """One for the process. Without ``enrichment`` spans are masked and nothing else."""
-
-    def __init__(self, mask: Mask, enrichment: Enrichment | None, metrics: Metrics, log: logging.Logger) -> None:
-        self._mask = mask
-        self._enrichment = enrichment
+    def __init__(self, enricher: Enricher, completer: Completer, limits: Limits, metrics: Metrics, log: logging.Logger) -> None:
+        self.enricher = enricher
+        self.completer = completer
+        self.limits = limits
         self._metrics = metrics
         self._log = log
         self._reported: set[str] = set()
 
-    async def process(self, batch: SpanBatch, body: bytes, now_ms: int) -> Completed:
-        """Change the batch, decoded from ``body``, in place; what its rows must know comes back. Raises what masking raises."""
-        parts = self._enrichment
-        if parts is None:
-            await self._masked(batch)
-            return NOTHING_TO_WAIT_FOR
+    def begin(self, batch: SpanBatch, body: bytes) -> list[Note]:
+        """Before masking: write what each span of the batch, decoded from ``body``, says itself."""
         if may_hold(body):
             for span in spans_of(batch.request):
                 media = describe_media(span)
                 if media.items:
                     self._metrics.enrich_media.inc(media.items)
-        notes = parts.enricher(batch)
-        await self._masked(batch)
-        done = parts.completer.complete(notes, now_ms)
+        return self.enricher(batch)
+
+    def finish(self, notes: Sequence[Note], now_ms: int) -> Completed:
+        """After masking: write what the spans' traces say, cut, and tell what their rows must know."""
+        tidy_names(notes)
+        done = self.completer.complete(notes, now_ms)
         self._cut([note.span for note in notes if note.kept])
-        self._publish(parts)
+        self._publish()
         return done
 
-    async def take_logs(self, body: bytes, encoding: Encoding, now_ms: int) -> None:
-        """Keep the message content of a log request, masked, for its spans. Raises MalformedPayload, and what masking raises."""
-        parts = self._enrichment
-        if parts is None or not may_hold_content(body):
-            return
-        if len(body) > LOGS_INLINE_BYTES:
-            contents = await asyncio.to_thread(_contents, body, encoding)
-        else:
-            contents = _contents(body, encoding)
-        if contents:
-            carriers = content_carriers(contents)
-            await self._masked(carriers)
-            parts.completer.take_contents(from_carriers(carriers), now_ms)
-            self._publish(parts)
+    def take_contents(self, contents: Iterable[LogContent], now_ms: int) -> None:
+        """Keep masked messages for their spans."""
+        self.completer.take_contents(contents, now_ms)
+        self._publish()
 
     def seal(self, row: NewRow) -> NewRow | Omit | None:
         """The row with what its trace brought since it came; None when that is nothing."""
-        parts = self._enrichment
-        if parts is None:
-            return None
         request = ExportTraceServiceRequest.FromString(decompress(row.body))
         spans = list(spans_of(request))
-        if parts.completer.without_llm(row.trace_id):
-            parts.completer.leave_out(row.trace_id, spans)
-            self._publish(parts)
+        if self.completer.without_llm(row.trace_id):
+            self.completer.leave_out(row.trace_id, spans)
+            self._publish()
             return Omit.OMIT
-        changed = parts.completer.complete_row(row.trace_id, spans)
-        self._publish(parts)
+        changed = self.completer.complete_row(row.trace_id, spans)
+        self._publish()
         if not changed:
             return None
         self._cut(spans)
         payload = request.SerializeToString()
         return replace(row, body=compress(payload), raw_bytes=len(payload), seal_at_ms=None)
 
-    async def _masked(self, batch: SpanBatch) -> None:
-        for _ in self._mask(batch):
-            await asyncio.sleep(0)
-
     def _cut(self, spans: Sequence[Span]) -> None:
-        parts = self._enrichment
-        if parts is None:
-            return
         for span in spans:
-            cut = cut_span(span, parts.limits)
+            cut = cut_span(span, self.limits)
             if cut.values or cut.dropped:
                 self._metrics.enrich_cut_values.inc(cut.values + cut.dropped)
                 self._metrics.enrich_cut_bytes.inc(cut.bytes)
 
-    def _publish(self, parts: Enrichment) -> None:
+    def _publish(self) -> None:
         """Move what the pure parts counted to the metrics, and say a new kind of failure once."""
-        enricher, outcomes = parts.enricher, parts.completer.outcomes
+        enricher, outcomes = self.enricher, self.completer.outcomes
         if enricher.unpriced:
             for reason, calls in enricher.unpriced.items():
                 self._metrics.enrich_unpriced.labels(reason.value).inc(calls)
@@ -136,7 +108,7 @@ class Pipeline:
             for outcome, spans in outcomes.items():
                 self._metrics.enrich_spans.labels(outcome.value).inc(spans)
             outcomes.clear()
-        messages = parts.completer.messages
+        messages = self.completer.messages
         if messages:
             for fate, count in messages.items():
                 self._metrics.enrich_log_messages.labels(fate.value).inc(count)
@@ -146,6 +118,40 @@ class Pipeline:
             if (kind := error_text(error)) not in self._reported and len(self._reported) < 64:
                 self._reported.add(kind)
                 self._log.error("a span could not be enriched and passes as it is", extra={"error": kind, "stack": stack(error)})
+
+
+class Pipeline:
+    """The order of the steps. Without ``enrichment`` spans are masked and nothing else."""
+
+    def __init__(self, mask: Mask, enrichment: Enrichment | None) -> None:
+        self._mask = mask
+        self._enrichment = enrichment
+
+    async def process(self, batch: SpanBatch, body: bytes, now_ms: int) -> Completed:
+        """Change the batch, decoded from ``body``, in place; what its rows must know comes back. Raises what masking raises."""
+        if self._enrichment is None:
+            await self._masked(batch)
+            return NOTHING_TO_WAIT_FOR
+        notes = self._enrichment.begin(batch, body)
+        await self._masked(batch)
+        return self._enrichment.finish(notes, now_ms)
+
+    async def take_logs(self, body: bytes, encoding: Encoding, now_ms: int) -> None:
+        """Keep the message content of a log request, masked, for its spans. Raises MalformedPayload, and what masking raises."""
+        if self._enrichment is None or not may_hold_content(body):
+            return
+        if len(body) > LOGS_INLINE_BYTES:
+            contents = await asyncio.to_thread(_contents, body, encoding)
+        else:
+            contents = _contents(body, encoding)
+        if contents:
+            carriers = content_carriers(contents)
+            await self._masked(carriers)
+            self._enrichment.take_contents(from_carriers(carriers), now_ms)
+
+    async def _masked(self, batch: SpanBatch) -> None:
+        for _ in self._mask(batch):
+            await asyncio.sleep(0)
 
 
 def _contents(body: bytes, encoding: Encoding) -> list[LogContent]:

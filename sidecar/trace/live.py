@@ -41,12 +41,8 @@ class Said(NamedTuple):
 
     @property
     def size_bytes(self) -> int:
-        size = FACT_BYTES * (len(self.agent) + len(self.context)) + len(self.weak_session or b"")
-        for raw in self.agent:
-            size += len(raw)
-        for raw in self.context.values():
-            size += len(raw)
-        return size
+        texts = sum(map(len, self.agent)) + sum(map(len, self.context.values())) + len(self.weak_session or b"")
+        return FACT_BYTES * (len(self.agent) + len(self.context)) + texts
 
 
 class Node(NamedTuple):
@@ -180,7 +176,7 @@ class LiveTraces:
 
     def add_content(self, state: TraceState, span_id: bytes, content: Content) -> bool:
         """Keep a message until its span is complete; False when it came before, or when the trace holds ``MAX_CONTENT_BYTES`` already."""
-        size = FACT_BYTES + 4 * len(content.text)
+        size = _content_bytes(content)
         if content in state.contents.get(span_id, ()):
             return False
         if state.content_bytes + size > MAX_CONTENT_BYTES:
@@ -195,7 +191,7 @@ class LiveTraces:
         found = state.contents.pop(span_id, None)
         if found is None:
             return []
-        size = sum(FACT_BYTES + 4 * len(content.text) for content in found)
+        size = sum(_content_bytes(content) for content in found)
         state.content_bytes -= size
         self._grow(state, -size)
         return sorted(found, key=lambda content: content.time_unix_nano)
@@ -215,3 +211,8 @@ class LiveTraces:
 
 def _node_bytes(node: Node) -> int:
     return NODE_BYTES if node.said is None else NODE_BYTES + FACT_BYTES + node.said.size_bytes
+
+
+def _content_bytes(content: Content) -> int:
+    """A character of ASCII takes a byte, of another text at most four (PEP 393)."""
+    return FACT_BYTES + len(content.text) * (1 if content.text.isascii() else 4)

@@ -24,6 +24,7 @@ from sidecar.enrich.agents import (
     drift_attributes,
     drifts,
     parse_agents,
+    tidied,
 )
 from sidecar.enrich.keys import METADATA
 from sidecar.errors import ConfigError
@@ -120,8 +121,22 @@ def test_a_rule_says_who_an_agent_is() -> None:
 def test_an_agent_without_a_rule_is_its_normalised_name() -> None:
     agent = found(book(), "planner-17", None, " 3 ")
 
-    assert agent == Agent("planner", version="3")
-    assert shown(agent.attributes) == {"name": "planner", "version": "3"}
+    assert agent == Agent("planner", version="3", is_raw=True)
+    assert shown(agent.attributes) == {"name": "planner-17", "version": "3"}, "masking sees it as the span has it"
+
+
+@pytest.mark.parametrize(
+    ("masked", "name"),
+    [("planner-17", "planner"), ("[ID:k1:7f3a9c01d2e4b5a6]", "[ID:k1:7f3a9c01d2e4b5a6]"), ("desk of [EMAIL]", "desk of [EMAIL]")],
+)
+def test_a_masked_name_is_tidied_unless_it_holds_a_label(masked: str, name: str) -> None:
+    assert tidied(masked) == name
+
+
+def test_what_metrics_call_an_agent_is_written_in_the_rules() -> None:
+    agents = book({"match": "plan*", "team": "a"}, {"match": "crew-*", "name": "crew"})
+
+    assert [found(agents, name).label for name in ("planner anna@example.com", "crew-7", "other")] == ["plan*", "crew", "other"]
 
 
 def test_names_stay_as_they_are_where_normalising_is_off() -> None:
@@ -270,7 +285,7 @@ def test_anything_that_a_span_says_gives_a_bounded_agent_or_none(
     assert agents.resolve(name, agent_id, version, service, scope) == agent
     if agent is not None:
         assert 0 < len(agent.name) <= MAX_NAME and agent.name.isprintable()
-        assert shown(agent.attributes)["name"] == agent.name
+        assert agent.is_raw or shown(agent.attributes)["name"] == agent.name
         assert sum(map(len, agent.attributes.values())) < 2000
 
 

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.enrich.completer import MAX_DEPTH, Completer, Outcome
+from sidecar.enrich.completer import MAX_DEPTH, MAX_GROWTH_BYTES, MAX_GROWTH_BYTES_PER_SPAN, Completer, Outcome
 from sidecar.enrich.facts import Kind
 from sidecar.enrich.notes import Note
+from sidecar.enrich.said import BEGINNINGS
 from sidecar.trace.live import LiveTraces
 from sidecar.wire.attributes import decode, encode_string, encode_string_array
 from sidecar.wire.shallow_pb2 import Span
@@ -32,7 +33,7 @@ def a_span(span_id: str, parent: str = "", attributes: Mapping[str, str] | None 
 
 
 def note(span: Span, kind: Kind = Kind.SPAN, *, kept: bool = True, tags: tuple[str, ...] = ()) -> Note:
-    return Note(span, kind, speaks=bool(span.attributes) or not span.parent_span_id, tags=tags, kept=kept)
+    return Note(span, kind, BEGINNINGS if span.attributes else (), tags=tags, kept=kept)
 
 
 def says(span: Span) -> dict[str, object]:
@@ -144,6 +145,35 @@ def test_tags_of_spans_and_of_agents_are_united() -> None:
     assert says(plain)["langfuse.trace.tags"] == '["a","b","c","team-x"]'
     assert says(child)["langfuse.trace.tags"] == '["c","a","b","team-x"]'
     assert says(root)["langfuse.trace.tags"] == '["a","b","c","team-x"]'
+
+
+def test_a_batch_of_tiny_spans_grows_by_no_more_than_it_may() -> None:
+    complete = completer()
+    metadata = {f"langfuse.trace.metadata.{number}": "m" * 1000 for number in range(7)}
+    root = a_span("root", attributes=metadata)
+    tiny = [a_span(f"span-{number}", "root") for number in range(2000)]
+    complete.complete([note(each) for each in (root, *tiny)], 0)
+    grown = [len(span.attributes) > 0 for span in tiny]
+    assert grown == sorted(grown, reverse=True) and 0 < grown.count(False) < 1500
+    assert sum(each.ByteSize() for each in tiny) <= MAX_GROWTH_BYTES + 2001 * MAX_GROWTH_BYTES_PER_SPAN + 2000 * 100
+    assert complete.outcomes[Outcome.WITHOUT_CONTEXT] == grown.count(False)
+
+
+def test_a_row_of_tiny_spans_grows_by_no_more_than_it_may_and_takes_no_tags_beyond() -> None:
+    complete = completer()
+    complete.complete([note(a_span("root"), tags=tuple(f"{number:02}" + "t" * 190 for number in range(64)))], 0)
+    tiny = [a_span(f"span-{number}", "root") for number in range(1000)]
+    assert complete.complete_row(TRACE, tiny)
+    assert sum(each.ByteSize() for each in tiny) <= MAX_GROWTH_BYTES + 1000 * MAX_GROWTH_BYTES_PER_SPAN + 1000 * 100
+    assert 500 < complete.outcomes[Outcome.WITHOUT_CONTEXT] < 1000, "each span is counted once"
+
+
+def test_spans_of_an_ordinary_batch_take_all_that_a_trace_may_say() -> None:
+    complete = completer()
+    metadata = {f"langfuse.trace.metadata.{number}": "m" * 1000 for number in range(7)}
+    spans = [a_span("root", attributes=metadata), *(a_span(f"span-{number}", "root") for number in range(511))]
+    complete.complete([note(each) for each in spans], 0)
+    assert all(says(each).keys() == {*metadata, NAME} for each in spans) and Outcome.WITHOUT_CONTEXT not in complete.outcomes
 
 
 def test_a_circle_of_parents_ends() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from sidecar.enrich.edit import Edit
+from sidecar.enrich.edit import Edit, encode_all
 from sidecar.enrich.view import SpanView
 from sidecar.wire import shallow_pb2
 from sidecar.wire.attributes import AttributeMemo, encode_string
@@ -72,3 +72,24 @@ def test_an_entry_can_be_replaced_or_left_out_as_bytes() -> None:
     edit.put("c", "three")
 
     assert applied(shallow, edit) == {"a": "one", "c": "three"}
+
+
+def test_what_others_know_fills_what_is_not_there() -> None:
+    shallow, edit = editing({"a": "1", "deployment.environment": "test"})
+
+    edit.put("b", "2")
+    edit.fill(encode_all({"b": "no", "c": "3"}))
+    edit.fill(encode_all({"a": "no", "d": "4"}))
+    edit.fill(encode_all({"langfuse.environment": "no", "e": "5"}))
+
+    assert edit.adds_any({"x", "c"}) and not edit.adds_any({"a", "langfuse.environment"})
+    assert applied(shallow, edit) == {"a": "1", "deployment.environment": "test", "b": "2", "c": "3", "d": "4", "e": "5"}
+
+
+def test_what_was_removed_is_filled_again() -> None:
+    shallow, edit = editing({"a": "1"})
+
+    edit.remove("a")
+    edit.fill(encode_all({"a": "2"}))
+
+    assert applied(shallow, edit) == {"a": "2"}

@@ -100,8 +100,8 @@ def test_the_run_of_a_handoff_tool_is_a_handoff(name: str, arguments: object, ta
     assert found(attributes, name=f"execute_tool {name}") == (Signal(HANDOFF, name, target=target, source="triage" if target != "triage" else None),)
 
 
-def test_a_counter_or_an_id_behind_an_agents_name_is_left_out() -> None:
-    assert found(tool("transfer_to_worker#3"))[0].target == "worker"
+def test_a_uuid_behind_an_agents_name_is_left_out() -> None:
+    assert found(tool("transfer_to_worker_887a815f-cc97-4a3d-9c04-f73cad689cf2"))[0].target == "worker"
 
 
 @pytest.mark.parametrize(

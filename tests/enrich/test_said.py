@@ -19,6 +19,7 @@ from sidecar.enrich.said import (
     RELEASE,
     SESSION,
     USER,
+    agent_places,
     encode_tags,
     key_of,
     read_said,
@@ -149,6 +150,35 @@ def test_tags_that_were_written_are_read_again_by_us_and_by_the_server(tags: lis
     assert key == "langfuse.trace.tags" and tags_of(value) == tuple(tags)
     assert show(span(attributes={key: str(value)}), InstrumentationScope(), Resource()).tags == tags
     assert json.loads(str(value)) == tags
+
+
+SPEAKING = {"x": "1", "user.id": "u", "y": "2", f"{AGENT}name": "pricing", f"{AGENT}team": "retail"}
+BY, AT = (b"user.id", AGENT.encode()), ((1, b"user.id\x12"), *agent_places(2))
+
+
+def test_attributes_are_read_where_they_stood() -> None:
+    raws = [encode_string(key, text) for key, text in SPEAKING.items()]
+    said = read_said(Span(attributes=raws), BY, AT)
+
+    assert said == read_said(Span(attributes=raws)) and said.context == {USER: raws[1]} and said.agent == (raws[3], raws[4])
+    assert read_said(Span(attributes=[*raws[:2], encode_string("session.id", "s"), *raws[3:]]), BY, AT).context == {USER: raws[1]}, (
+        "no other is looked at"
+    )
+
+
+@given(st.permutations(range(7)), st.integers(0, 7))
+def test_attributes_that_moved_or_are_gone_are_looked_for(order: list[int], count: int) -> None:
+    raws = [encode_string(key, text) for key, text in {**SPEAKING, "user.idea": "no", "z": "3"}.items()]
+    moved = Span(attributes=[raws[at] for at in order[:count]])
+
+    assert read_said(moved, BY, AT) == read_said(moved)
+
+
+def test_a_conversation_is_a_session_where_none_is_said_on_purpose() -> None:
+    implied = encode_string("session.id", "c")
+
+    assert of({"gen_ai.conversation.id": "c", "user.id": "u"}).weak_session == implied
+    assert of({"gen_ai.conversation.id": "c", "session.id": "s"}).weak_session is None
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=400))

@@ -213,7 +213,7 @@ def test_what_the_server_would_misread_on_a_resource_is_said_on_each_of_its_span
     resource = shallow_pb2.Resource(attributes=[each.SerializeToString() for each in key_values(around)])
 
     said = resource_attributes(resource)
-    result = shaped(span(), None, Extra(attributes=encode_all(said)), resource=around)
+    result = shaped(span(), None, Extra(attributes=(encode_all(said),)), resource=around)
 
     assert said == {"langfuse.environment": "prod-eu", "langfuse.version": "7"}
     assert (result.before.environment, result.after.environment) == ("default", "prod-eu")

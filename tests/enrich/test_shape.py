@@ -71,7 +71,7 @@ def test_a_failure_beside_a_status_that_says_ok_is_an_error_if_the_facts_say_so(
 
 @pytest.mark.parametrize("said", ["langfuse.user.id", "user.id"])
 def test_an_explicit_user_is_not_overwritten(said: str) -> None:
-    extra = Extra(attributes=encode_all({"user.id": "from-context"}))
+    extra = Extra(attributes=(encode_all({"user.id": "from-context"}),))
 
     assert shaped(span(attributes={said: "mine"}), Facts("x", user_id="other"), extra).after.user_id == "mine"
 
@@ -90,14 +90,19 @@ def test_a_session_that_the_server_finds_under_its_convention_is_not_repeated() 
 
 
 def test_the_session_of_the_trace_wins_over_a_spans_conversation() -> None:
-    result = shaped(span(attributes={"gen_ai.conversation.id": "c"}), Facts("x", session_id="c"), Extra(attributes=encode_all({"session.id": "s"})))
+    result = shaped(
+        span(attributes={"gen_ai.conversation.id": "c"}), Facts("x", session_id="c"), Extra(attributes=(encode_all({"session.id": "s"}),))
+    )
 
     assert result.after.session_id == "s"
 
 
 def test_what_others_know_is_added_unless_the_span_says_it() -> None:
     extra = Extra(
-        attributes=encode_all({"langfuse.observation.metadata.agent_name": "pricing", "langfuse.trace.tags": '["a"]', "langfuse.environment": "prod"})
+        attributes=(
+            encode_all({"langfuse.observation.metadata.agent_name": "pricing"}),
+            encode_all({"langfuse.trace.tags": '["a"]', "langfuse.environment": "prod"}),
+        )
     )
 
     after = shaped(span(attributes={"langfuse.tags": "mine", "deployment.environment": "test"}), None, extra).after

@@ -131,7 +131,10 @@ def test_a_span_without_a_parent_is_a_root() -> None:
 
 def test_events_come_in_order_with_their_attributes() -> None:
     seen = view(events=[spans.event("one", {"k": LONG}, time_ns=3), spans.event("two")])
-    assert [(each.name, each.time_unix_nano, each.attributes.text("k")) for each in seen.events] == [("one", 3, LONG), ("two", spans.START_NS, None)]
+    assert [(each.name, each.time_unix_nano, each.attributes.text("k")) for each in seen.find_events({b"one", b"two"})] == [
+        ("one", 3, LONG),
+        ("two", spans.START_NS, None),
+    ]
 
 
 def test_every_attribute_of_the_corpus_reads_as_the_plain_decoder_reads_it() -> None:
@@ -159,4 +162,5 @@ def test_events_are_found_by_name_and_the_first_by_its_time() -> None:
 
 
 def test_a_span_without_events_has_none() -> None:
-    assert (view().events, view().find_events({b"exception"}), view().first_event_ns({b"chunk"})) == ([], [], None)
+    assert (view().has_events, view().find_events({b"exception"}), view().first_event_ns({b"chunk"})) == (False, [], None)
+    assert view(events=[spans.event("one")]).has_events

@@ -13,7 +13,7 @@ from sidecar.buffer.buffer import open_buffer
 from sidecar.buffer.leases import Lane, LeaseLimit
 from sidecar.clock import SystemClock
 from sidecar.config import BufferSettings
-from sidecar.mask.stage import mask
+from sidecar.receive.masking import nothing_masked
 from sidecar.observe.metrics import Metrics
 from sidecar.receive.auth import Guard
 from sidecar.receive.budget import InFlight
@@ -34,7 +34,7 @@ def test_what_both_receivers_acknowledged_is_there_after_a_restart(tmp_path: Pat
     async def first_life() -> None:
         metrics, clock, budget = Metrics(CollectorRegistry()), SystemClock(), InFlight(16 * MIB)
         async with open_buffer(settings, clock, metrics, LOG) as buffer:
-            intake = Intake(buffer, OneDestination(), Pipeline(mask, None, metrics, LOG), clock, metrics, LOG)
+            intake = Intake(buffer, OneDestination(), Pipeline(nothing_masked, None), clock, metrics, LOG)
             async with (
                 run_http(loopback(), intake, Guard(None, "http"), budget, LOG, instance_id=INSTANCE) as http,
                 run_grpc(grpc_rig.loopback(), intake, Guard(None, "grpc"), budget, LOG, instance_id=INSTANCE) as grpc,

@@ -134,9 +134,8 @@ def loaded(settings: Settings) -> EnrichmentRules:
     return rules
 
 
-def new_pipeline(metrics: Metrics, settings: Settings | None = None) -> Pipeline:
-    settings = settings or Settings()
-    return Pipeline(lambda _: (), new_enrichment(settings, loaded(settings)), metrics, LOG)
+def new_parts(settings: Settings, metrics: Metrics | None = None) -> Enrichment:
+    return new_enrichment(settings, loaded(settings), metrics or Metrics(CollectorRegistry()), LOG)
 
 
 @dataclass
@@ -151,8 +150,9 @@ class Played:
 
 async def play(arrivals: list[Arrival], settings: Settings | None = None) -> Played:
     clock, metrics = FakeClock(arrivals[0].at_ms), Metrics(CollectorRegistry())
-    pipeline = new_pipeline(metrics, settings)
-    async with buffer(":memory:", clock=clock, metrics=metrics, runner=inline, seal=pipeline.seal, cache_mib=0) as found:
+    parts = new_parts(settings or Settings(), metrics)
+    pipeline = Pipeline(lambda _: (), parts)
+    async with buffer(":memory:", clock=clock, metrics=metrics, runner=inline, seal=parts.seal, cache_mib=0) as found:
         intake = Intake(found, OneDestination(), pipeline, clock, metrics, LOG)
         for each in arrivals:
             await clock.advance(max(0, each.at_ms - clock.wall_ms()) / 1000)
@@ -184,7 +184,7 @@ class Own:
 
 
 def own_words(arrivals: list[Arrival]) -> dict[Id, Own]:
-    enricher = new_enrichment(Settings(), loaded(Settings())).enricher
+    enricher = new_parts(Settings()).enricher
     found: dict[Id, Own] = {}
     for arrival in arrivals:
         if arrival.is_logs:
@@ -367,7 +367,7 @@ def test_each_rule_file_is_read_again_into_the_part_that_it_feeds(tmp_path: Path
         write(path, {})
     settings = Settings(agents=str(files["agents"]), models=str(files["models"]), rules=str(files["rules"]))
     rules = loaded(settings)
-    enrichment = new_enrichment(settings, rules)
+    enrichment = new_enrichment(settings, rules, Metrics(CollectorRegistry()), LOG)
     before = metadata(enrichment)
     names = enrichment.enricher.agents.names
 
@@ -390,12 +390,12 @@ def test_each_rule_file_is_read_again_into_the_part_that_it_feeds(tmp_path: Path
 
 def test_rules_must_be_loaded_before_anything_is_built_of_them() -> None:
     with pytest.raises(RuntimeError, match="before it is loaded"):
-        new_enrichment(Settings(), EnrichmentRules(Settings(), {}))
+        new_enrichment(Settings(), EnrichmentRules(Settings(), {}), Metrics(CollectorRegistry()), LOG)
 
 
 def test_the_settings_reach_their_parts() -> None:
     settings = Settings(max_value_kib=1, max_span_kib=8, settle_s=0.5, environment="staging", release="r7", resource={"k8s.pod.name": "pod-1"})
-    enrichment = new_enrichment(settings, loaded(settings))
+    enrichment = new_parts(settings)
     batch = decode_protobuf(request(span(parent=b"unseen..")).SerializeToString())
 
     notes = enrichment.enricher(batch)

@@ -91,6 +91,9 @@ class Line:
         self.done = run(self.pipeline.process(batch, body, now_ms))
         return [row_of(part, now_ms, self.done.seal_at.get(part.trace_id)) for part in slices(batch, lambda _: "default")]
 
+    def seal(self, row: NewRow) -> NewRow | Omit | None:
+        return self.parts.seal(row) if self.parts is not None else None
+
     def send_logs(self, body: bytes, now_ms: int = NOW_MS) -> None:
         run(self.pipeline.take_logs(body, Encoding.PROTOBUF, now_ms))
 
@@ -105,8 +108,8 @@ def line(
 ) -> Line:
     metrics = Metrics(CollectorRegistry())
     enricher = Enricher(PriceBook.load(TABLE), AgentBook(parse_agents({"agents": agents})), llm_only=llm_only)
-    parts = Enrichment(enricher, Completer(LiveTraces(live_bytes), settle_ms=SETTLE_MS, llm_only=llm_only), limits or Limits())
-    return Line(Pipeline(mask, parts, metrics, LOG), parts, metrics)
+    parts = Enrichment(enricher, Completer(LiveTraces(live_bytes), settle_ms=SETTLE_MS, llm_only=llm_only), limits or Limits(), metrics, LOG)
+    return Line(Pipeline(mask, parts), parts, metrics)
 
 
 def spans_in(row: NewRow) -> list[trace_pb2.Span]:
@@ -120,8 +123,7 @@ def says(row: NewRow) -> dict[str, object]:
 
 
 def sealed(to: Line, row: NewRow) -> NewRow:
-    """The row as it is sent."""
-    new = to.pipeline.seal(row)
+    new = to.seal(row)
     assert new is not Omit.OMIT
     return new or row
 
@@ -272,10 +274,10 @@ def test_when_masking_fails_nothing_is_kept() -> None:
         to.send_logs(log_record("hunter2"))
 
     with pytest.raises(RuntimeError):
-        Line(Pipeline(fails, None, to.metrics, LOG), None, to.metrics).send(root())
+        Line(Pipeline(fails, None), None, to.metrics).send(root())
 
     assert to.parts is not None
-    good = Line(Pipeline(nothing_masked, to.parts, Metrics(CollectorRegistry()), LOG), to.parts, to.metrics)
+    good = Line(Pipeline(nothing_masked, to.parts), to.parts, to.metrics)
     (row,) = good.send(child())
 
     assert b"hunter2" not in gzip.decompress(sealed(good, row).body), "neither context nor content of what was refused"
@@ -314,7 +316,7 @@ def test_sealing_adds_what_the_root_brought_and_changes_nothing_else() -> None:
     to.send(root({"user.id": "u1"}), now_ms=NOW_MS + 1000)
     assert to.done.released == {TRACE_ID}
 
-    new = to.pipeline.seal(row)
+    new = to.seal(row)
 
     assert isinstance(new, NewRow)
     assert says(new) == {**says(row), "user.id": "u1", NAME: "answer"}
@@ -329,7 +331,7 @@ def test_sealing_leaves_a_row_as_it_is_when_nothing_came() -> None:
     to = line()
     (row,) = to.send(child())
 
-    assert to.pipeline.seal(row) is None
+    assert to.seal(row) is None
     assert to.count("spans", outcome="without_root") == 1
 
 
@@ -337,7 +339,7 @@ def test_a_row_whose_trace_was_forgotten_is_left_as_it_is_and_counted() -> None:
     to, after_restart = line(), line()
     (row,) = to.send(child())
 
-    assert after_restart.pipeline.seal(row) is None
+    assert after_restart.seal(row) is None
     assert after_restart.count("spans", outcome="forgotten") == 1
 
 
@@ -346,7 +348,7 @@ def test_a_trace_without_llm_work_is_omitted_at_sealing() -> None:
     (row,) = to.send(root())
     assert row.seal_at_ms == NOW_MS + SETTLE_MS
 
-    assert to.pipeline.seal(row) is Omit.OMIT
+    assert to.seal(row) is Omit.OMIT
     assert to.count("spans", outcome="no_llm") == 1
     to.send(child({}), now_ms=NOW_MS + SETTLE_MS)
     assert to.done.without_llm == {TRACE_ID}
@@ -435,7 +437,7 @@ def test_calls_without_a_price_and_calls_of_another_model_are_counted() -> None:
 
 def test_without_enrichment_spans_are_masked_and_nothing_else() -> None:
     metrics = Metrics(CollectorRegistry())
-    to = Line(Pipeline(Hider(), None, metrics, LOG), None, metrics)
+    to = Line(Pipeline(Hider(), None), None, metrics)
 
     (row,) = to.send(child({**CHAT, "note": "hunter2"}), root({"user.id": "u1"}))
     to.send_logs(log_record())
@@ -443,7 +445,6 @@ def test_without_enrichment_spans_are_masked_and_nothing_else() -> None:
     assert to.done == Completed()
     inside = {each.span_id: plain_attributes(each.attributes) for each in spans_in(row)}
     assert inside == {CHILD: {**CHAT, "note": "*******"}, ROOT: {"user.id": "u1"}}
-    assert to.pipeline.seal(row) is None
 
 
 def test_an_evicted_trace_costs_context_and_never_spans() -> None:
@@ -451,8 +452,7 @@ def test_an_evicted_trace_costs_context_and_never_spans() -> None:
     (row,) = to.send(child())
     for number in range(20):
         to.send(span(trace_id=number.to_bytes(16, "big"), span_id=ROOT))
-
-    assert to.pipeline.seal(row) is None
+    assert to.seal(row) is None
     assert to.count("spans", outcome="forgotten") == 1
 
 
@@ -491,7 +491,7 @@ def test_whatever_comes_nothing_raises_and_no_span_is_lost(
         rows += [row_of(part, NOW_MS, done.seal_at.get(part.trace_id)) for part in slices(batch, lambda _: "default")]
         kept += batch.span_count - batch.rejected.total() - batch.filtered
 
-    new = [to.pipeline.seal(row) or row for row in rows]
+    new = [to.seal(row) or row for row in rows]
 
     assert sum(row.spans for row in rows) == kept
     assert [len(spans_in(row)) for row in new if isinstance(row, NewRow)] == [

@@ -111,7 +111,7 @@ def test_context_tags_and_content_are_bounded() -> None:
         live.add_tag(state, f"tag {number}")
     assert state.context_bytes <= MAX_CONTEXT_BYTES
     assert len(state.tags) == MAX_TAGS
-    taken = [live.add_content(state, b"span-001", message("x" * 100_000, at)) for at in (0, 0, 1, 2, 3)]
+    taken = [live.add_content(state, b"span-001", message("\N{SNOWMAN}" * 100_000, at)) for at in (0, 0, 1, 2, 3)]
     assert taken == [True, False, True, False, False]
     assert state.content_bytes <= MAX_CONTENT_BYTES
 

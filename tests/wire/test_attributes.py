@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
-from sidecar.wire import attributes
+from sidecar.wire import attributes, strict_pb2
 from sidecar.wire.attributes import AttributeMemo, decode, find
 from tests import spans
 from tests.spans import Value
@@ -58,6 +59,76 @@ def test_an_array_of_strings_is_encoded_as_by_the_official_class(items: list[str
 @settings(max_examples=100, deadline=None)
 def test_every_value_is_read_back_as_it_was_written(key: str, value: Value) -> None:
     assert decode(official(key, value)) == (key, value)
+
+
+AROUND_A_LENGTH = [
+    0,
+    1,
+    2,
+    119,
+    120,
+    121,
+    122,
+    123,
+    124,
+    125,
+    126,
+    127,
+    128,
+    129,
+    130,
+    131,
+    1290,
+    1400,
+    3080,
+    3190,
+    16_376,
+    16_379,
+    16_380,
+    16_381,
+    16_383,
+    16_384,
+    20_000,
+]
+
+
+@pytest.mark.parametrize("key", ["", "k", "k" * 126, "k" * 127, "k" * 128, "ключ"])
+@pytest.mark.parametrize("size", AROUND_A_LENGTH)
+def test_texts_of_every_length_are_read_as_they_were_written(key: str, size: int) -> None:
+    for text in ("x" * size, "\u044f" * (size // 2)):
+        assert decode(official(key, text)) == (key, text)
+
+
+@given(st.sampled_from(["k", "a.key", "k" * 127]), st.one_of(st.sampled_from(AROUND_A_LENGTH).map("x".__mul__), st.integers(-1, 40_000)), st.data())
+def test_what_is_read_without_the_parser_is_read_as_by_it(key: str, value: Value, data: st.DataObject) -> None:
+    """Of attributes with some of their bytes changed, or cut short."""
+    raw = bytearray(official(key, value))
+    for _ in range(data.draw(st.integers(0, 3))):
+        at = data.draw(st.integers(0, min(len(raw), 140) - 1))
+        raw[at] = data.draw(st.sampled_from([0, 1, 2, 3, 0x0A, 0x10, 0x12, 0x18, 0x7F, 0x80, 0x81, 0xFF, raw[at] ^ 1]))
+    raw = raw[: data.draw(st.sampled_from([len(raw), len(raw), len(raw) - 1, 5, 1, 0]))]
+
+    assert read(bytes(raw)) == parsed(bytes(raw))
+
+
+def read(raw: bytes) -> object:
+    try:
+        key, value = decode(raw)
+    except ValueError:
+        return None
+    return key, value, type(value)
+
+
+def parsed(raw: bytes) -> object:
+    try:
+        strict = strict_pb2.KeyValue.FromString(raw)
+    except DecodeError:
+        return None
+    kind = strict.value.WhichOneof("value")
+    if kind in ("array_value", "kvlist_value"):
+        return read(raw)
+    value = None if kind is None else getattr(strict.value, kind)
+    return strict.key, value, type(value)
 
 
 def test_a_bool_is_read_as_a_bool_and_not_as_an_integer() -> None:

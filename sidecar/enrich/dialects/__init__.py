@@ -33,6 +33,8 @@ _FIRST_TOKENS = frozenset(
 )
 _EVENTS = CONTENT_EVENTS | {failures.EXCEPTION}
 _FAILED_LEVELS = frozenset(("ERROR", "FATAL", "CRITICAL"))
+_GENERATION = Kind.GENERATION
+"""By name: a member of an enumeration costs 0.06 us to look up."""
 _CALLS = frozenset((Kind.GENERATION, Kind.EMBEDDING))
 
 
@@ -55,9 +57,9 @@ def read_facts(view: SpanView, plans: Plans | None = None) -> Facts:
     facts.input, facts.output = read_content(
         view, plan.sources, [event for event in events if event.name.encode() in CONTENT_EVENTS] if events else events
     )
-    if kind is Kind.GENERATION:
+    if kind is _GENERATION and (plan.times_first_token or view.has_events):
         facts.time_to_first_token_s = _first_token(view, plan)
-    if events or view.status_code == failures.ERROR or "error_type" in fields or "level" in fields:
+    if events or plan.may_fail or view.status_code == failures.ERROR:
         exceptions = [event for event in events if event.name == "exception"]
         flagged = (view.text("langfuse.observation.level") or "").upper() in _FAILED_LEVELS
         facts.error = failures.read_error(view, fields, exceptions, trust_ok=dialect.trusts_ok, flagged=flagged)
@@ -71,16 +73,8 @@ def read_facts(view: SpanView, plans: Plans | None = None) -> Facts:
 def _read_names(view: SpanView, plan: Plan, facts: Facts) -> None:
     """Agent, models, provider, tool, user, session, tags and prompt."""
     fields = plan.fields
-    for name, keys in plan.labels:
-        setattr(facts, name, labels.label(view, keys))
-    if "agent_name" in fields:
-        facts.agent_name = labels.agent(labels.label(view, fields["agent_name"]))
-    if "provider" in fields:
-        facts.provider = labels.provider(view, fields["provider"])
-    if "user" in fields:
-        facts.user_id = labels.label(view, fields["user"], labels.MAX_ID)
-    if "session" in fields:
-        facts.session_id = labels.label(view, fields["session"], labels.MAX_ID)
+    for name, keys, read in plan.names:
+        setattr(facts, name, read(view, keys))
     if "tool_name" in fields and facts.kind is Kind.TOOL:
         facts.tool_name = labels.label(view, fields["tool_name"])
     if "tags" in fields:

@@ -8,10 +8,11 @@ done only once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from sidecar.enrich.dialects import labels
 from sidecar.enrich.dialects.detect import dialect_of
 from sidecar.enrich.dialects.dialect import Dialect
 from sidecar.enrich.dialects.keys import DECLARATIONS, FIELDS, GENAI_PREFIXES, INFRA_PREFIXES, MODEL_KEYS, TOOL_KEYS
@@ -45,15 +46,21 @@ for _field, _keys in FIELDS.items():
     for _rank, _key in enumerate(_keys):
         _FIELDS_OF.setdefault(_key, []).append((_field, _rank))
 
-_LABELS = {
-    "agent_id": "agent_id",
-    "agent_version": "agent_version",
-    "model_requested": "model_requested",
-    "model_answered": "model_answered",
-    "service_tier": "service_tier",
-    "tool_call_id": "tool_call_id",
-    "trace_name": "trace_name",
+Reader = Callable[[SpanView, tuple[str, ...]], str | None]
+_NAMES: dict[str, tuple[str, Reader]] = {
+    "agent_id": ("agent_id", labels.label),
+    "agent_version": ("agent_version", labels.label),
+    "model_requested": ("model_requested", labels.label),
+    "model_answered": ("model_answered", labels.label),
+    "service_tier": ("service_tier", labels.label),
+    "tool_call_id": ("tool_call_id", labels.label),
+    "trace_name": ("trace_name", labels.label),
+    "agent_name": ("agent_name", labels.agent_label),
+    "provider": ("provider", labels.provider),
+    "user": ("user_id", labels.identity),
+    "session": ("session_id", labels.identity),
 }
+"""By field: the attribute of Facts and who reads it."""
 _COUNTS = {
     "input_tokens": "input",
     "output_tokens": "output",
@@ -77,12 +84,16 @@ class Plan:
     """What the span is when nothing on it says so."""
     fields: Mapping[str, tuple[str, ...]]
     """The keys of a field that the span has, the most trusted first."""
-    labels: tuple[tuple[str, tuple[str, ...]], ...]
-    """Attributes of Facts that are plain names, with their keys."""
+    names: tuple[tuple[str, tuple[str, ...], Reader], ...]
+    """Attributes of Facts that one text holds, with their keys and readers."""
     counts: tuple[tuple[str, tuple[str, ...]], ...]
     """Attributes of Counts with their keys."""
     sources: Sources
     traits: Traits
+    may_fail: bool
+    """A key may say that the span failed, whatever its status."""
+    times_first_token: bool
+    """A key says when the first token came."""
 
 
 def make_plan(scope: str, keys: Collection[str]) -> Plan:
@@ -99,10 +110,12 @@ def make_plan(scope: str, keys: Collection[str]) -> Plan:
         tuple((key, kinds) for key, kinds in DECLARATIONS.items() if key in there),
         _fallback(there),
         fields,
-        tuple((name, fields[field]) for field, name in _LABELS.items() if field in fields),
+        tuple((name, fields[field], reader) for field, (name, reader) in _NAMES.items() if field in fields),
         tuple((name, fields[field]) for field, name in _COUNTS.items() if field in fields),
         sources_of(scope, there, dialect.inputs, dialect.outputs),
         traits_of(there),
+        "error_type" in fields or "level" in fields,
+        "first_token_s" in fields or "first_token_ms" in fields or "completion_start" in fields,
     )
 
 

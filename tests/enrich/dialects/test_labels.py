@@ -14,10 +14,10 @@ from tests.enrich.views import view
         ("support_agent", "support_agent"),
         ("triage_887a815f-cc97-4a3d-9c04-f73cad689cf2", "triage"),
         ("RoundRobinGroupChatManager_887a815f-cc97-4a3d-9c04-f73cad689cf2/887a815f-cc97-4a3d-9c04-f73cad689cf2", "RoundRobinGroupChatManager"),
-        ("worker-4f1e2d3c4b5a69788796a5b4", "worker"),
-        ("crawler 1795171666", "crawler"),
-        ("writer #12", "writer"),
-        ("writer (3)", "writer"),
+        ("worker-4f1e2d3c4b5a69788796a5b4", "worker-4f1e2d3c4b5a69788796a5b4"),
+        ("crawler 1795171666", "crawler 1795171666"),
+        ("writer #12", "writer #12"),
+        ("writer (3)", "writer (3)"),
         ("trader-17", "trader-17"),
         ("gpt-4o agent", "gpt-4o agent"),
         ("Facade", "Facade"),
@@ -28,7 +28,7 @@ from tests.enrich.views import view
         (None, None),
     ],
 )
-def test_an_agents_name_loses_uuids_hashes_and_counters_but_not_its_own_number(given: str | None, name: str | None) -> None:
+def test_an_agents_name_loses_its_uuid_and_keeps_what_could_be_part_of_a_secret(given: str | None, name: str | None) -> None:
     assert labels.agent(given) == name
 
 

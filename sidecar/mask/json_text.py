@@ -1,0 +1,190 @@
+"""JSON in texts, JSON inside its strings, and escapes in any text: hits found where they mean something, changed where they stand.
+
+Owns how a text is read: as a document, or as text with its layers of escapes. What hits, replacements and key rules are comes from callbacks: it must
+not know detectors, actions or policies. A document is first read as one text without its escapes, layer by layer (JSON in JSON has several); when nothing
+is found and no member name matters, it is returned as it is. Otherwise its tokens are walked, and only the literals that are touched are decoded. Text that
+is no JSON to its end (truncated, Python's repr) is searched as it stands and without each layer of escapes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Container
+
+import msgspec
+
+from sidecar.mask.detector import Hit
+from sidecar.mask.edits import Edit, Rewrite, apart, apply
+from sidecar.mask.escapes import Unescaped, unescape, unescaped
+from sidecar.mask.json_path import ROOT, Path
+from sidecar.mask.json_walk import BOM, KeyVerdict, Walk, counted
+from sidecar.mask.merge import merge
+from sidecar.mask.windows import WorkLimit
+
+__all__ = ["DEPTH_MAX", "ROOT", "Find", "KeyRule", "KeyVerdict", "Path", "Rewrite", "mask_json", "mask_text"]
+
+DEPTH_MAX = 5  # JSON in JSON, and layers of escapes
+WORDS_MAX = 4096  # bytes of member names that are handed over as context of a whole document
+ACROSS = 512  # bytes on either side of a hit across literals in which it must show again
+ASKED_MAX = 256  # such hits that are looked at; all others hide what they touch
+
+Find = Callable[[bytes, bytes | None, Path | None], list[Hit]]
+"""(text, context words, path) -> hits. Without a path: what could be a hit anywhere in the document; without words: as if every context word were there."""
+KeyRule = Callable[[bytes, Path | None], KeyVerdict]
+"""(member name, path of the member) -> verdict. Without a path: HIDE when any path could say so."""
+
+
+def mask_json(text: bytes, find: Find, rewrite: Rewrite, key_rule: KeyRule, by_word: Container[int] | None = None) -> bytes | None:
+    """The document with hits and hidden values replaced; ``text`` itself when there are none; None when it does not begin as JSON.
+
+    A document that is not valid to its end is masked as JSON as far as it goes, and all of it as text too. Several documents after
+    each other count as one. ``by_word`` are the detectors that need a context word: what they find in the whole document counts only when they find it
+    behind its own name too (None: this goes for every detector). What others find across literals hides the literals that it touches.
+    WorkLimit when there are too many tokens, escapes or layers.
+    """
+    edits = _Reader(find, key_rule, by_word).document(text, ROOT, 0)
+    return None if edits is None else apply(text, edits, rewrite)
+
+
+def mask_text(text: bytes, find: Find, rewrite: Rewrite) -> bytes:
+    """Any other text with hits replaced, in it as it stands and without its escapes; ``text`` itself when there are none."""
+    return apply(text, _Reader(find, lambda _name, _path: KeyVerdict.SCAN, None).text(text, b"", ROOT), rewrite)
+
+
+_NAME_END = re.compile(rb'"[ \t\r\n]*+:')
+_BACKSLASH = ord("\\")
+_VALID = msgspec.json.Decoder(msgspec.Raw)
+
+
+def _begins_as_json(text: bytes) -> bool:
+    stripped = text[3:].lstrip() if text.startswith(BOM) else text.lstrip()
+    return stripped[:1] in {b"{", b"["} or (stripped[:1] == b'"' and stripped.rstrip()[-1:] == b'"')
+
+
+def _is_valid(text: bytes) -> bool:
+    try:
+        _VALID.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
+def _is_escaped(text: bytes, at: int) -> bool:
+    """Whether an odd number of backslashes stands before an offset."""
+    first = at
+    while first and text[first - 1] == _BACKSLASH:
+        first -= 1
+    return (at - first) % 2 == 1
+
+
+def _names(text: bytes) -> set[bytes]:
+    """The names of all members; of a text that is no valid JSON, some that are none."""
+    names: set[bytes] = set()
+    for match in _NAME_END.finditer(text):
+        end = match.start()
+        if _is_escaped(text, end):
+            continue
+        start = text.rfind(b'"', 0, end)
+        while start > 0 and _is_escaped(text, start):
+            start = text.rfind(b'"', 0, start)
+        name = text[start + 1 : end]
+        names.add(unescaped(name))
+    return names
+
+
+class _Reader:
+    """Finds the edits of one value. Callbacks only; nothing is kept."""
+
+    def __init__(self, find: Find, key_rule: KeyRule, by_word: Container[int] | None) -> None:
+        self.key = key_rule
+        self._find = find
+        self._by_word = by_word
+        self._asked = 0
+
+    def hits(self, text: bytes, before: bytes, path: Path) -> list[Hit]:
+        """Merged hits in ``before + text``, as far as they reach into the text, with offsets in the text."""
+        shift = len(before)
+        hits = merge(self._find(before + text, path.words, path))
+        return [Hit(max(hit.start - shift, 0), hit.end - shift, hit.detector) for hit in hits if hit.end > shift]
+
+    def is_across(self, text: bytes, hit: Hit, path: Path) -> bool:
+        """Whether a hit in a document stands although no literal alone has it: policy lets it count at ``path``, and no context word of another member made it one."""
+        if self._by_word is None or hit.detector in self._by_word:
+            return False
+        self._asked += 1
+        if self._asked > ASKED_MAX:
+            return True
+        value = unescaped(text[hit.start : hit.end])
+        around = unescaped(text[max(0, hit.start - ACROSS) : hit.end + ACROSS])
+        return any(value in around[found.start : found.end] for found in self._find(around, path.words, path) if found.detector not in self._by_word)
+
+    def text(self, text: bytes, before: bytes, path: Path) -> list[Edit]:
+        """Edits of a text that is no JSON: of hits in it as it stands, and without each layer of escapes. ``before`` stands before it as context."""
+        edits: list[Edit] = []
+        weak: list[Edit] = []
+        layers: list[Unescaped] = []
+        layer = text
+        for number in range(DEPTH_MAX + 1):
+            below = unescaped(layer) if b"\\" in layer and number < DEPTH_MAX else layer
+            last = below == layer
+            if not last:
+                counted(text, layer.count(b"\\"))
+                way = unescape(layer)
+            for hit in self.hits(layer, before, path):
+                start, end = hit.start, hit.end
+                for unescaping in reversed(layers):
+                    start, end = unescaping.raw(start, end)
+                (weak if not last and way.splits(hit.start) else edits).append(Edit(start, end, layer, hit, path))
+            if last:
+                break
+            layers.append(way)
+            layer = below
+        return edits + apart(weak, edits)
+
+    def document(self, text: bytes, path: Path, depth: int) -> list[Edit] | None:
+        """Edits of a JSON document; None when it does not begin as one."""
+        if not _begins_as_json(text):
+            return None
+        touched, escaped, named = self._suspects(text)
+        valid = _is_valid(text)
+        if valid and not (touched or escaped or named):
+            return []
+        if depth >= DEPTH_MAX:
+            if valid:
+                raise WorkLimit("depth")
+            return None
+        walk = Walk(self, text, path, depth, touched, escaped)
+        return walk.edits if walk.run() else walk.edits + self.text(text, b"", path)
+
+    def _suspects(self, text: bytes) -> tuple[list[Hit], bool, bool]:
+        """(hits in the document without its escapes, whether literals with escapes may hold more, whether a member name may hide its value)."""
+        names = _names(text)
+        named = self._may_hide(names)
+        all_names = b" ".join(names)
+        words = all_names if len(all_names) <= WORDS_MAX else None
+        layer = unescaped(text)
+        touched = merge(self._find(layer, words, None))
+        if layer == text:
+            return touched, False, named
+        if touched:
+            counted(text, text.count(b"\\"))
+            way = unescape(text)
+            touched = [Hit(*way.raw(hit.start, hit.end), hit.detector) for hit in touched]
+        deeper = any(escaped in text for escaped in (b'\\"', b"\\\\", b"\\u"))  # otherwise no quote and no backslash came out of an escape
+        return touched, deeper and self._is_deep(layer, words), named
+
+    def _is_deep(self, layer: bytes, words: bytes | None) -> bool:
+        """Whether member names inside of strings, or layers below this one, may hold anything."""
+        for _ in range(DEPTH_MAX):
+            if self._may_hide(_names(layer)):
+                return True
+            below = unescaped(layer)
+            if below == layer:
+                return False
+            if self._find(below, words, None):
+                return True
+            layer = below
+        return b"\\" in layer
+
+    def _may_hide(self, names: set[bytes]) -> bool:
+        return any(self.key(name, None) is KeyVerdict.HIDE for name in names)

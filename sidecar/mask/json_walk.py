@@ -1,0 +1,237 @@
+"""The walk through the tokens of one JSON document: which literals are touched, which members hide their values.
+
+Owns the grammar and where each value stands. What is in a literal it asks its reader. It must not know detectors, actions or policies.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from enum import Enum
+from typing import Protocol
+
+from sidecar.mask.detector import Hit
+from sidecar.mask.edits import Edit, disjoint
+from sidecar.mask.escapes import unescape, unescaped
+from sidecar.mask.json_path import Path
+from sidecar.mask.windows import WorkLimit
+
+COUNT_MAX = 16_384  # tokens, and escapes, of one text that are walked, and one more for each 32 bytes: half a microsecond each
+BOM = b"\xef\xbb\xbf"
+
+
+class KeyVerdict(Enum):
+    """What a member's name says about its value."""
+
+    SCAN = "scan"
+    KEEP = "keep"  # leave the value alone, whatever is in it
+    HIDE = "hide"  # replace the whole value, of any type but null
+
+
+def counted(text: bytes, number: int) -> None:
+    """WorkLimit when a text has too many tokens or escapes."""
+    if number > COUNT_MAX + len(text) // 32:
+        raise WorkLimit("work")
+
+
+class Reader(Protocol):
+    """What the walk asks about names and literals."""
+
+    def key(self, name: bytes, path: Path | None, /) -> KeyVerdict: ...
+
+    def hits(self, text: bytes, before: bytes, path: Path, /) -> list[Hit]: ...
+
+    def text(self, text: bytes, before: bytes, path: Path, /) -> list[Edit]: ...
+
+    def document(self, text: bytes, path: Path, depth: int, /) -> list[Edit] | None: ...
+
+    def is_across(self, text: bytes, hit: Hit, path: Path, /) -> bool: ...
+
+
+_TOKEN = re.compile(
+    rb"[ \t\r\n]*+(?:"
+    rb'("[^"\\]*+(?:\\.[^"\\]*+)*+")[ \t\r\n]*+([:,]?)'  # 1 a string, 2 what follows it
+    rb"|([{\[])"  # 3 a container begins
+    rb"|([}\]])[ \t\r\n]*+(,?)"  # 4 it ends, 5 what follows
+    rb"|(-?(?:\d++(?:\.\d++)?(?:[eE][+-]?\d++)?|Infinity)|true|false|null|NaN)[ \t\r\n]*+(,?))",  # 6 an atom, 7 what follows
+    re.DOTALL,
+)
+_STRING, _OPEN, _CLOSE = 2, 3, 5  # the last group of such a match; another one is an atom
+
+
+class _Expect(Enum):
+    """What may come next in a document: a value (or a member's name), that or the end of the container, only its end."""
+
+    VALUE, FIRST, END = range(3)
+
+
+class _Frame:
+    """A container on the way to the current token; the outermost is the text itself. What it is kept for, its members are, unless their names hide them."""
+
+    __slots__ = ("closing", "index", "name", "path", "pending", "verdict", "whole")
+
+    def __init__(self, closing: bytes, path: Path, verdict: KeyVerdict) -> None:
+        self.closing = closing
+        self.path = path
+        self.index = 0
+        self.name = b""
+        self.pending = False  # whether a member's name has come and its value has not
+        self.whole = self.verdict = verdict  # of the container, and of the current member or element
+
+    def here(self) -> Path:
+        return Path(self.path, self.name if self.closing == b"}" else self.index) if self.closing else self.path
+
+    def before(self) -> bytes:
+        """What stands before a literal: its name as context."""
+        return b'"' + self.name + b'": "' if self.closing == b"}" else b'"'
+
+
+class Walk:
+    """The walk through the tokens of one document. Iterative, so depth of containers costs nothing."""
+
+    def __init__(self, reader: Reader, text: bytes, path: Path, depth: int, touched: Sequence[Hit], escaped: bool) -> None:
+        self.edits: list[Edit] = []
+        self._reader = reader
+        self._text = text
+        self._depth = depth
+        self._touched = touched
+        self._next = 0
+        self._escaped = escaped
+        self._stack = [_Frame(b"", path, KeyVerdict.SCAN)]
+        self._containers = 0  # they count twice: each costs a frame
+        self._expect = _Expect.VALUE
+        self._hidden: tuple[int, int, Path] | None = None  # (depth of the stack, start, path) of the container that is hidden as a whole
+
+    def run(self) -> bool:
+        """Whether the text is JSON to its end. When not, what is to be hidden is hidden to the end of the text."""
+        text = self._text
+        counted(text, text.count(b"\\"))
+        at = len(BOM) if text.startswith(BOM) else 0
+        for count, match in enumerate(_TOKEN.finditer(text, at)):
+            counted(text, count + self._containers)
+            if match.start() != at or not self._take(match):
+                break
+            at = match.end()
+        if len(self._stack) == 1 and not text[at:].strip():
+            return True
+        frame = self._stack[-1]
+        if self._hidden:
+            self._hide(self._hidden[1], len(text), self._hidden[2])
+        elif frame.pending and frame.verdict is KeyVerdict.HIDE:
+            self._hide(at, len(text), frame.here())
+        return False
+
+    def _take(self, match: re.Match[bytes]) -> bool:
+        """One token; False when it can't stand here."""
+        kind, frame = match.lastindex, self._stack[-1]
+        if kind == _CLOSE:
+            return self._close(match, frame)
+        if self._expect is _Expect.END:
+            return False
+        if frame.closing == b"}" and not frame.pending:
+            return kind == _STRING and match[2] == b":" and self._name(match, frame)
+        if kind == _OPEN:
+            if frame.verdict is KeyVerdict.HIDE and not self._hidden:
+                self._hidden = (len(self._stack), match.start(3), frame.here())
+            self._containers += 1
+            self._stack.append(_Frame(b"}" if match[3] == b"{" else b"]", frame.here(), frame.verdict))
+            self._expect = _Expect.FIRST
+            return True
+        if match[kind or 0] == b":":
+            return False
+        self._value(match, frame, match.span(1 if kind == _STRING else 6))
+        return self._after(match[kind or 0], frame)
+
+    def _close(self, match: re.Match[bytes], frame: _Frame) -> bool:
+        if match[4] != frame.closing or frame.pending or self._expect is _Expect.VALUE:
+            return False
+        self._stack.pop()
+        if self._hidden and len(self._stack) == self._hidden[0]:
+            self._hide(self._hidden[1], match.end(4), self._hidden[2])
+            self._hidden = None
+        return self._after(match[5], self._stack[-1])
+
+    def _after(self, follows: bytes, frame: _Frame) -> bool:
+        frame.pending = False
+        if not frame.closing:
+            self._expect = _Expect.VALUE
+            return not follows
+        frame.index += 1
+        self._expect = _Expect.VALUE if follows else _Expect.END
+        return True
+
+    def _name(self, match: re.Match[bytes], frame: _Frame) -> bool:
+        start, end = match.span(1)
+        frame.name = unescaped(self._text[start + 1 : end - 1])
+        frame.pending = True
+        self._expect = _Expect.VALUE
+        if self._hidden:
+            return True
+        frame.verdict = self._reader.key(frame.name, frame.here())
+        if frame.verdict is KeyVerdict.SCAN:
+            frame.verdict = frame.whole
+        if self._is_touched(start, end):
+            self._literal(start, end, frame.path, self._reader.text(frame.name, b'"', frame.path))
+        return True
+
+    def _value(self, match: re.Match[bytes], frame: _Frame, span: tuple[int, int]) -> None:
+        """A string, number or word."""
+        start, end = span
+        raw = self._text[start:end]
+        is_string = match.lastindex == _STRING
+        if self._hidden or frame.verdict is KeyVerdict.KEEP:
+            return
+        if frame.verdict is KeyVerdict.HIDE:
+            if raw != b"null":
+                self._hide(start, end, frame.here())
+        elif is_string and (self._is_touched(start, end) or (self._escaped and b"\\" in raw)):
+            path, inner = frame.here(), unescaped(raw[1:-1])
+            edits = self._reader.document(inner, path, self._depth + 1)
+            self._literal(start, end, path, self._reader.text(inner, frame.before(), path) if edits is None else edits)
+        elif not is_string and self._is_touched(start, end):
+            path = frame.here()
+            if hits := self._reader.hits(raw, frame.before(), path):
+                self.edits.append(Edit(start, end, raw, max(hits, key=lambda hit: hit.end - hit.start), path, quoted=True))
+            elif across := self._across(start, end, path, []):
+                self.edits.append(Edit(start, end, raw, Hit(0, len(raw), across.detector), path, quoted=True))
+
+    def _literal(self, start: int, end: int, path: Path, edits: list[Edit]) -> None:
+        """Edits of a decoded string as edits of this text; all of it when a hit across literals takes part of it."""
+        if not edits and self._across(start + 1, end - 1, path, edits) is None:
+            return
+        way = unescape(self._text[start + 1 : end - 1])
+        made: list[Edit] = []
+        for edit in edits:
+            raw_start, raw_end = way.raw(edit.start, edit.end)
+            made.append(edit._replace(start=start + 1 + raw_start, end=start + 1 + raw_end, escapes=edit.escapes + 1))
+        if (across := self._across(start + 1, end - 1, path, made)) is not None:
+            made = [Edit(start + 1, end - 1, way.text, Hit(0, len(way.text), across.detector), path, escapes=1)]
+        self.edits += made
+
+    def _across(self, start: int, end: int, path: Path, edits: Sequence[Edit]) -> Hit | None:
+        """A hit of the document that takes bytes of a value and that none of the value's edits touches."""
+        if self._next == len(self._touched) or self._touched[self._next].start >= end:
+            return None
+        edited = disjoint(edits)
+        at = 0
+        for number in range(self._next, len(self._touched)):
+            hit = self._touched[number]
+            low, high = max(hit.start, start), min(hit.end, end)
+            if hit.start >= end:
+                break
+            while at < len(edited) and edited[at].end <= low:
+                at += 1
+            if low < high and not (at < len(edited) and edited[at].start < high) and self._reader.is_across(self._text, hit, path):
+                return hit
+        return None
+
+    def _hide(self, start: int, end: int, path: Path) -> None:
+        raw = self._text[start:end]
+        source = unescaped(raw[1:-1]) if raw[:1] == b'"' and raw[-1:] == b'"' else raw
+        self.edits.append(Edit(start, end, source, None, path, quoted=True))
+
+    def _is_touched(self, start: int, end: int) -> bool:
+        touched = self._touched
+        while self._next < len(touched) and touched[self._next].end <= start:
+            self._next += 1
+        return self._next < len(touched) and touched[self._next].start < end

@@ -1,0 +1,229 @@
+"""One text under one key: what of it is hidden, and how it reads then. Pure.
+
+Owns the order of judgement for a value: its key, then JSON, then text; own labels are never touched again; whatever fails hides
+the whole value. It must not know messages, attributes or where a text comes from. Texts are UTF-8 bytes, results too; a result that *is* the
+argument means that nothing was found.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sidecar.mask import json_text
+from sidecar.mask.actions import Action, own_labels
+from sidecar.mask.audit import FAILED_LABEL, KEY_RULE, Tally
+from sidecar.mask.detector import Hit
+from sidecar.mask.engine import Engine
+from sidecar.mask.json_text import ROOT, Path, mask_json, mask_text
+from sidecar.mask.keys import KeyVerdict
+from sidecar.mask.policy import Policy, Scope
+from sidecar.mask.windows import WorkLimit
+
+FAILED = f"[{FAILED_LABEL}]".encode()
+"""What stands for a value whose masking failed."""
+CONTEXT_BYTES_MAX = 256
+"""Short values are searched behind their key, as members of JSON are: a detector may want `token: ` before them."""
+ROUNDS_MAX = 4
+"""Each finds only what an earlier one uncovered."""
+_TIES = rb"[0-9A-Za-z_@+/:=%&?#~*$\x80-\xff-]"
+_TIED_BEFORE = re.compile(rb"(?:" + _TIES + rb"|[0-9A-Za-z_][^\s\"']|[0-9].)\Z", re.DOTALL)
+_TIED_AFTER = re.compile(_TIES + rb"|[^\s\"'][0-9A-Za-z_]|.[0-9]", re.DOTALL)
+"""What may belong together with a value that is gone: what touches it, also beyond one sign, and digits beyond a space."""
+_JSON_STARTS = frozenset(b'{[" \t\r\n\xef')
+_JSON_VERDICTS = {"scan": json_text.KeyVerdict.SCAN, "keep": json_text.KeyVerdict.KEEP, "mask": json_text.KeyVerdict.HIDE}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a text stands, as far as it matters to policies and detectors."""
+
+    scope: Scope
+    key: str
+    verdict: KeyVerdict
+    words: bytes
+    """Context words: the key, and the path below it; empty for places that are no attributes."""
+    before: bytes = b""
+    """What a short value is searched behind."""
+
+
+class Masker:
+    """One policy with its engine. Raises nothing; what it counts goes to the tally it is handed."""
+
+    def __init__(self, policy: Policy, engine: Engine) -> None:
+        self.policy = policy
+        self.engine = engine
+        self.digest = policy.digest
+        self.labels = own_labels({*policy.labels, FAILED_LABEL})
+
+    def text(self, text: bytes, place: Place, tally: Tally) -> bytes | None:
+        """The text as it may leave the process; None: the attribute goes."""
+        verdict = place.verdict
+        if verdict.what == "keep" or not text:
+            return text
+        tally.cost += len(text)
+        try:
+            if verdict.what == "mask":
+                return self._whole(text, place, tally)
+            masked = self._settled(text, place, tally)
+            return text if masked is text else place.scope.whole(verdict, text) if verdict.whole else masked
+        except WorkLimit as limit:
+            tally.failed(limit.reason)
+        except Exception:  # noqa: BLE001 - whatever it is, the value must not pass; and its text may quote the value
+            tally.failed("error")
+        return FAILED
+
+    def unlabelled(self, name: bytes) -> bytes:
+        """A key or member name as policies and detectors see it: without own labels, whose words are not the name's."""
+        return self.labels.sub(b"", name) if b"[" in name else name
+
+    def find(self, text: bytes, words: bytes) -> list[Hit]:
+        """Hits of the engine. Own labels are blotted out: what they say is neither a value nor a context word."""
+        if b"[" in text and self.labels.search(text):
+            blotted = self.labels.sub(_blot, text)
+            return _outside([match.span() for match in self.labels.finditer(text)], self.engine.find(blotted, words))
+        return self.engine.find(text, words)
+
+    def _settled(self, text: bytes, place: Place, tally: Tally) -> bytes:
+        """The text, masked until masking again changes nothing: a label parts what stood too close together to be recognised."""
+        for _ in range(ROUNDS_MAX):
+            value = _Value(self, place, tally)
+            masked = self._scanned(text, value)
+            if masked is text or not value.tied:
+                return masked
+            tally.cost += len(masked)
+            text = masked
+        raise WorkLimit("rounds")
+
+    def _whole(self, value: bytes, place: Place, tally: Tally) -> bytes | None:
+        """The value under a key that hides it."""
+        hidden = place.scope.whole(place.verdict, value)
+        if value in (hidden, FAILED):
+            return value
+        tally.hidden(KEY_RULE, place.verdict.action, place.verdict.label)
+        return hidden
+
+    def _scanned(self, text: bytes, value: _Value) -> bytes:
+        if not text:
+            return text
+        if text[0] in _JSON_STARTS:
+            masked = mask_json(text, value.find, value.rewrite, value.member, self.engine.by_word)
+            if masked is not None:
+                return text if masked == text else masked  # a name that hides its value hides an own label too
+        if b"\\" in text:
+            return mask_text(text, value.find, value.rewrite)
+        place = value.place
+        before = place.before if len(text) <= CONTEXT_BYTES_MAX else b""
+        hits = self.find(before + text if before else text, place.words)
+        return value.replaced(text, _shifted(hits, len(before))) if hits else text
+
+
+def _blot(label: re.Match[bytes]) -> bytes:
+    return b"[" * len(label[0])
+
+
+def _shifted(hits: Sequence[Hit], before: int) -> list[Hit]:
+    """Hits in a text that stood behind ``before`` bytes, as far as they reach into it."""
+    return [Hit(max(hit.start - before, 0), hit.end - before, hit.detector) for hit in hits if hit.end > before]
+
+
+class _Value:
+    """The callbacks for one value."""
+
+    __slots__ = ("_hidden", "_identities", "_masker", "_tally", "place", "tied")
+
+    def __init__(self, masker: Masker, place: Place, tally: Tally) -> None:
+        self._masker = masker
+        self.place = place
+        self._tally = tally
+        self._hidden: dict[str, KeyVerdict] = {}
+        """Verdicts that hide a member, by its path."""
+        self._identities: dict[str, KeyVerdict] = {}
+        """Those of members that name somebody."""
+        self.tied = False
+        """What was replaced touched something that may read differently now."""
+
+    def find(self, text: bytes, words: bytes | None, path: Path | None) -> list[Hit]:
+        """Disjoint hits that policy does not keep."""
+        masker, place = self._masker, self.place
+        self._tally.cost += len(text) // 4
+        hits = masker.find(text, masker.engine.every_word if words is None else place.words + b" " + masker.unlabelled(words))
+        return self._chosen(text, hits, path) if hits else hits
+
+    def replaced(self, text: bytes, hits: Sequence[Hit]) -> bytes:
+        """The text with what policy says in place of hits."""
+        chosen = self._chosen(text, hits, ROOT)
+        if not chosen:
+            return text
+        parts: list[bytes] = []
+        end = 0
+        for hit in chosen:
+            parts += (text[end : hit.start], self.rewrite(text, hit, ROOT))
+            end = hit.end
+        parts.append(text[end:])
+        return b"".join(parts)
+
+    def rewrite(self, text: bytes, hit: Hit | None, path: Path) -> bytes:
+        """What a hit, or the text under a name that hides it, becomes; empty when it is to be removed."""
+        place, tally = self.place, self._tally
+        if hit is None:
+            verdict = self._hidden[str(path)]
+            hidden = place.scope.whole(verdict, text)
+            if text in (hidden, FAILED):
+                return text
+            tally.hidden(KEY_RULE, verdict.action, verdict.label)
+            return hidden or b""
+        self.tied = (
+            self.tied or _TIED_BEFORE.search(text, max(0, hit.start - 2), hit.start) is not None or _TIED_AFTER.match(text, hit.end) is not None
+        )
+        detector = self._masker.engine.detectors[hit.detector]
+        identity = self._identities.get(str(path)) if self._identities else None
+        if identity:  # as its attribute would be, so that both join
+            tally.hidden(detector.name, identity.action, identity.label)
+            return place.scope.whole(identity, text[hit.start : hit.end]) or b""
+        tally.hidden(detector.name, place.scope.action(hit.detector, place.key, path), detector.label)
+        hidden = place.scope.hit(hit.detector, text[hit.start : hit.end], place.key, path)
+        return b"[%b]" % detector.label.encode() if hidden is None else hidden  # allowed as a whole, but no part of it is
+
+    def member(self, name: bytes, path: Path | None) -> json_text.KeyVerdict:
+        """What the name of a JSON member says about its value."""
+        verdict = self.place.scope.member(path, self._masker.unlabelled(name).decode("utf-8", "replace"))
+        if path is not None and (verdict.what == "mask" or verdict.whole):
+            (self._identities if verdict.whole else self._hidden)[str(path)] = verdict
+        return _JSON_VERDICTS[verdict.what]
+
+    def _chosen(self, text: bytes, hits: Sequence[Hit], path: Path | None) -> list[Hit]:
+        """Of hits in order: without what own labels take up and what policy keeps; of those that overlap the strictest, then the longest, over the bytes of all."""
+        chosen: list[Hit] = []
+        best = (0, 0, 0)
+        for hit in hits:
+            action = self.place.scope.judge(hit.detector, text[hit.start : hit.end], self.place.key, path)
+            if action is Action.KEEP:
+                continue
+            rank = (action.strictness, hit.end - hit.start, -hit.detector)
+            if not chosen or hit.start >= chosen[-1].end:
+                chosen.append(hit)
+                best = rank
+                continue
+            last = chosen[-1]
+            best = max(best, rank)
+            chosen[-1] = Hit(last.start, max(last.end, hit.end), -best[2])
+        return chosen
+
+
+def _outside(labels: Sequence[tuple[int, int]], hits: Sequence[Hit]) -> list[Hit]:
+    """What of the hits lies outside of own labels, which are in order and disjoint."""
+    ends = [end for _, end in labels]
+    rest: list[Hit] = []
+    for hit in hits:
+        at, start = bisect_right(ends, hit.start), hit.start
+        while at < len(labels) and labels[at][0] < hit.end:
+            if start < labels[at][0]:
+                rest.append(Hit(start, labels[at][0], hit.detector))
+            start = max(start, labels[at][1])
+            at += 1
+        if start < hit.end:
+            rest.append(Hit(start, hit.end, hit.detector))
+    return sorted(rest)

@@ -1,0 +1,92 @@
+"""Triggers as every engine reads them: one spelling, their widths, and where their matches end. Pure.
+
+Owns the expressions that engines scan for. Hyperscan reports ends of matches; `re` and RE2 know starts, so `Ends` turns these into
+the same ends: then windows, hits and work limits are the same whatever engine found the places. It must not know detectors or windows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from re import _parser  # type: ignore[attr-defined]  # nothing public tells how wide the matches of an expression are
+
+Trigger = tuple[str, bool]
+"""(expression, ignore_case)."""
+
+WIDTH_MAX = 4096
+"""Matches of a trigger that are longer than this are not looked for: triggers are short."""
+
+_SPACES = "\\t\\n\\x0b\\x0c\\r "
+_PIECE = re.compile(r"\\.|\[\^?\]?|\]|\$|[^\\\[\]$]+", re.DOTALL)
+
+
+def portable(expression: str) -> str:
+    r"""The expression with ``\s`` and ``\S`` spelled out, because RE2 leaves the vertical tab out of them."""
+    parts: list[str] = []
+    for piece, inside in _pieces(expression):
+        match piece:
+            case "\\s":
+                parts.append(_SPACES if inside else f"[{_SPACES}]")
+            case "\\S" if not inside:
+                parts.append(f"[^{_SPACES}]")
+            case "\\S":
+                raise ValueError("\\S can't stand in a class")
+            case _:
+                parts.append(piece)
+    return "".join(parts)
+
+
+def with_end(expression: str, end: str) -> str:
+    """The expression with each ``$`` written as ``end``."""
+    return "".join(end if piece == "$" and not inside else piece for piece, inside in _pieces(expression))
+
+
+def _pieces(expression: str) -> Iterator[tuple[str, bool]]:
+    """(piece, whether it stands inside of a class)."""
+    inside = False
+    for piece in _PIECE.findall(expression):
+        inside = (inside or piece.startswith("[")) and piece != "]"
+        yield piece, inside
+
+
+def widths(expression: str) -> tuple[int, int]:
+    """Bytes of the shortest and of the longest match. re.error when it is no expression."""
+    low, high = _parser.parse(expression.encode()).getwidth()
+    return int(low), int(high)
+
+
+def is_expression(expression: str) -> bool:
+    """Whether `re` takes it."""
+    try:
+        re.compile(expression.encode())
+    except (re.error, OverflowError, RecursionError):
+        return False
+    return True
+
+
+def compiled(trigger: Trigger) -> re.Pattern[bytes]:
+    expression, ignore_case = trigger
+    return re.compile(expression.encode(), re.IGNORECASE if ignore_case else 0)
+
+
+class Ends:
+    """Where the matches of one trigger end that start at a given place: all of them, as Hyperscan reports them."""
+
+    def __init__(self, trigger: Trigger) -> None:
+        expression, ignore_case = trigger
+        self._low, high = widths(expression)
+        self._high = min(high, WIDTH_MAX)
+        self._whole = compiled(trigger)
+        self._inner = compiled((with_end(expression, "(?!)"), ignore_case))  # `re` takes the end of a slice for the end of the text
+
+    def of(self, text: bytes, start: int) -> Iterator[int]:
+        """Offsets in order; none when nothing starts there."""
+        if self._low == self._high:
+            if self._whole.match(text, start):
+                yield start + self._low
+            return
+        size = len(text)
+        last = size - text.endswith(b"\n")
+        for end in range(start + self._low, min(start + self._high, size) + 1):
+            if (self._whole if end >= last else self._inner).fullmatch(text, start, end):
+                yield end

@@ -1,0 +1,376 @@
+"""What is kept whatever the pressure, and how much of everything else: the operator's rules. Pure.
+
+Owns the shape of config/sampling.yaml, as a tree that somebody else has read, and what each span says of its trace's worth.
+It must not read files, decide about traces, or know pressure. No rule may look at a trace's id or randomness.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from fnmatch import translate
+from typing import Annotated, NamedTuple, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from sidecar.enrich.facts import ErrorKind, Facts, Kind
+from sidecar.enrich.view import SpanView
+from sidecar.errors import ConfigError
+from sidecar.sample.budget import Budget, Capacity, daily, monthly
+from sidecar.wire.attributes import Value
+
+ERRORS, LATENCY, COST, TOKENS, EVALUATION, FEEDBACK, FLAGGED, MINIMUM = (
+    "errors",
+    "latency",
+    "cost",
+    "tokens",
+    "evaluation",
+    "feedback",
+    "priority",
+    "minimum",
+)
+"""Names of the built-in rules; metric labels, and ``metadata.sampling_rule``."""
+BUILT_IN = frozenset({ERRORS, LATENCY, COST, TOKENS, EVALUATION, FEEDBACK, FLAGGED, MINIMUM})
+SAMPLING_PRIORITY = "sampling.priority"
+"""OpenTracing's attribute: above 0 keeps the trace, 0 drops it."""
+
+MAX_RULES = 100
+"""Of own rules: their names are labels. A rule costs about 0.5 us for a span while something is sampled."""
+MAX_PROBABILITIES = 1000
+MAX_COMPARED = 256
+"""Characters of a value that globs are compared with."""
+MAX_REMEMBERED = 1024
+"""Base probabilities by agent and service: 1,024 * 1.2 KB = 1.2 MB at most; all are forgotten when there are more."""
+
+_EVALUATIONS = ("gen_ai.evaluation.name", "gen_ai.evaluation.score.value", "gen_ai.evaluation.score.label")
+_EVALUATION_EVENTS = frozenset({b"gen_ai.evaluation.result"})
+_FEEDBACK = ("feedback", "user_feedback", "user.feedback", "feedback.score", "feedback.value", "feedback.rating", "gen_ai.feedback")
+_FEEDBACK_EVENTS = frozenset({b"feedback", b"user_feedback", b"user.feedback"})
+
+Glob = Annotated[str, Meta(min_length=1, max_length=MAX_COMPARED)]
+Globs: TypeAlias = Glob | Annotated[list[Glob], Meta(min_length=1, max_length=100)]
+Seconds = Annotated[float, Meta(gt=0, le=1e6)]
+Usd = Annotated[float, Meta(gt=0, le=1e9)]
+Count = Annotated[int, Meta(gt=0, le=10**12)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+
+
+class Keep(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is kept, trace by trace."""
+
+    errors: bool = True
+    slower_than_s: Seconds | None = 120.0
+    """A span that took so long."""
+    cost_usd: Usd | None = 1.0
+    """What the calls of a trace cost together, as far as they came."""
+    tokens: Count | None = 200_000
+    """Likewise."""
+    evaluations: bool = True
+    feedback: bool = True
+    sampling_priority: bool = True
+    """Heed ``sampling.priority``: above 0 keeps, 0 drops even while everything else is kept."""
+
+
+class Match(Struct, frozen=True, forbid_unknown_fields=True):
+    """All that is given must fit one span; what it does not say fits nothing."""
+
+    agent: Globs | None = None
+    service: Globs | None = None
+    span: Globs | None = None
+    attribute: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    """An exact key; without ``value`` it only has to be there."""
+    value: Globs | None = None
+    error: ErrorKind | None = None
+    slower_than_s: Seconds | None = None
+    cost_usd: Usd | None = None
+    """Of one call."""
+    tokens: Count | None = None
+    """Of one call."""
+
+
+class RuleEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    """One entry of ``rules``."""
+
+    name: Name
+    match: Match
+
+
+class Whose(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which traces a base probability is for."""
+
+    agent: Globs | None = None
+    service: Globs | None = None
+
+
+class ProbabilityEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    """One entry of ``probabilities``: the first that fits is used."""
+
+    match: Whose
+    probability: Share
+
+
+class CapacityEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    """What all keep rules may take together."""
+
+    spans_per_s: Annotated[float, Meta(gt=0, le=1e6)] | None = None
+    """None: ``share`` of what the destination was seen to take."""
+    share: Annotated[float, Meta(gt=0, le=1)] = 0.8
+    burst_s: Annotated[float, Meta(ge=1, le=600)] = 10.0
+
+
+class BudgetEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    """None: no limit."""
+
+    units_per_month: Count | None = None
+    """Traces, observations and scores, as Langfuse bills them."""
+    mib_per_day: Annotated[float, Meta(gt=0, le=1e9)] | None = None
+    """Compressed, as sent."""
+
+
+class Finding(NamedTuple):
+    """What one span says of its trace's worth."""
+
+    rule: str | None
+    """The first keep rule that it meets, errors before all others."""
+    agent: str | None
+    base: float
+    """The base probability of its agent and service."""
+    cost_usd: float
+    tokens: int
+    priority: float | None
+    """``sampling.priority``."""
+
+
+class _Rule:
+    def __init__(self, entry: RuleEntry) -> None:
+        self.name = entry.name
+        self._match = entry.match
+        match = entry.match
+        self._agent, self._service, self._span, self._value = map(_compiled, (match.agent, match.service, match.span, match.value))
+
+    def fits(self, view: SpanView, facts: Facts, agent: str | None, service: str | None, cost_usd: float, tokens: int) -> bool:
+        match = self._match
+        return (
+            (match.cost_usd is None or cost_usd >= match.cost_usd)
+            and (match.tokens is None or tokens >= match.tokens)
+            and (match.error is None or (facts.error is not None and facts.error.kind is match.error))
+            and (match.slower_than_s is None or _seconds(view) >= match.slower_than_s)
+            and (self._agent is None or _fits(self._agent, agent))
+            and (self._service is None or _fits(self._service, service))
+            and (self._span is None or _fits(self._span, view.name))
+            and (match.attribute is None or self._attribute_fits(view.get(match.attribute)))
+        )
+
+    def _attribute_fits(self, value: Value | None) -> bool:
+        return value is not None and (self._value is None or _fits(self._value, _text(value)))
+
+
+class KeepRules:
+    """What config/sampling.yaml says, ready for use."""
+
+    def __init__(
+        self,
+        keep: Keep = Keep(),  # noqa: B008  (frozen)
+        rules: Sequence[RuleEntry] = (),
+        probabilities: Sequence[ProbabilityEntry] = (),
+        minimum_per_minute: float = 1.0,
+        capacity: Capacity = Capacity(),  # noqa: B008  (frozen)
+        budgets: Mapping[str, Budget] | None = None,
+        default_probability: float = 1.0,
+    ) -> None:
+        self.keep = keep
+        self.minimum_per_minute = minimum_per_minute
+        self.capacity = capacity
+        self.budgets = dict(budgets or {})
+        """By what they count: ``units``, ``bytes``."""
+        self.names = tuple(each.name for each in rules)
+        self._default = default_probability
+        self._rules = tuple(map(_Rule, rules))
+        self._probabilities = tuple((_compiled(each.match.agent), _compiled(each.match.service), each.probability) for each in probabilities)
+        self._known: dict[tuple[str | None, str | None], float] = {}
+
+    @property
+    def always_decides(self) -> bool:
+        """Whether traces may be dropped while there is no pressure, by base probabilities."""
+        return self._default < 1 or any(probability < 1 for _, _, probability in self._probabilities)
+
+    def find(self, view: SpanView, facts: Facts, *, agent: str | None, service: str | None, cost_usd: float = 0.0) -> Finding:
+        """What a span says, by its attributes as they came. ``cost_usd`` is what the price table says of a call whose provider says nothing."""
+        cost, tokens = 0.0, 0
+        if facts.is_call:
+            cost = facts.cost_usd if facts.cost_usd is not None else cost_usd
+            tokens = facts.usage.total if facts.usage is not None else 0
+        priority = view.float(SAMPLING_PRIORITY) if self.keep.sampling_priority else None
+        rule = self._rule(view, facts, agent, service, cost, tokens, priority)
+        return Finding(rule, agent, self.probability(agent, service), cost, tokens, priority)
+
+    def probability(self, agent: str | None, service: str | None) -> float:
+        """The base probability: of the first entry that fits, else the default."""
+        if not self._probabilities:
+            return self._default
+        key = (agent and agent[:MAX_COMPARED], service and service[:MAX_COMPARED])
+        found = self._known.get(key)
+        if found is None:
+            found = next((p for whose, at, p in self._probabilities if _may(whose, agent) and _may(at, service)), self._default)
+            if len(self._known) >= MAX_REMEMBERED:
+                self._known.clear()
+            self._known[key] = found
+        return found
+
+    def _rule(
+        self, view: SpanView, facts: Facts, agent: str | None, service: str | None, cost: float, tokens: int, priority: float | None
+    ) -> str | None:
+        keep = self.keep
+        if keep.errors and (facts.error is not None or view.status_code == 2):
+            return ERRORS
+        if priority is not None and priority > 0:
+            return FLAGGED
+        if keep.slower_than_s is not None and _seconds(view) >= keep.slower_than_s:
+            return LATENCY
+        if keep.evaluations and (facts.kind is Kind.EVALUATOR or _says(view, _EVALUATIONS, _EVALUATION_EVENTS)):
+            return EVALUATION
+        if keep.feedback and _says(view, _FEEDBACK, _FEEDBACK_EVENTS):
+            return FEEDBACK
+        for rule in self._rules:
+            if rule.fits(view, facts, agent, service, cost, tokens):
+                return rule.name
+        return None
+
+
+def parse_sampling(tree: object, default_probability: float = 1.0) -> KeepRules:
+    """The rules in what config/sampling.yaml holds; raises ConfigError with every problem, each with its path.
+
+    ``default_probability`` (``sampling.probability``) is for traces that no entry of ``probabilities`` fits.
+    """
+    if tree is None:
+        tree = {}
+    if not isinstance(tree, Mapping):
+        raise ConfigError([f"sampling file: expected a map with the keys {', '.join(_KEYS)}"])
+    problems = [f"{key}: unknown key; known here: {', '.join(_KEYS)}" for key in tree if key not in _KEYS]
+    keep = _section(Keep, tree.get("keep", {}), "keep", problems)
+    capacity = _section(CapacityEntry, tree.get("capacity", {}), "capacity", problems)
+    budget = _section(BudgetEntry, tree.get("budget", {}), "budget", problems)
+    minimum = _value(Annotated[float, Meta(ge=0, le=6000)], tree.get("minimum_per_minute", 1.0), "minimum_per_minute", problems)
+    rules = [each for each in (_rule(*found, problems) for found in _list(tree, "rules", MAX_RULES, problems)) if each]
+    twice = {each.name for each in rules if [other.name for other in rules].count(each.name) > 1}
+    problems += [f"rules: the name {name} is given twice" for name in sorted(twice)]
+    entries = _list(tree, "probabilities", MAX_PROBABILITIES, problems)
+    probabilities = [each for each in (_probability(*found, problems) for found in entries) if each]
+    if problems or keep is None or capacity is None or budget is None or not isinstance(minimum, float):
+        raise ConfigError(problems)
+    taken = Capacity(capacity.spans_per_s, capacity.share, burst_s=capacity.burst_s)
+    return KeepRules(keep, rules, probabilities, minimum, taken, _budgets(budget), default_probability)
+
+
+_KEYS = ("keep", "minimum_per_minute", "rules", "probabilities", "capacity", "budget")
+
+
+def _budgets(entry: BudgetEntry) -> dict[str, Budget]:
+    budgets = {}
+    if entry.units_per_month is not None:
+        budgets["units"] = monthly(entry.units_per_month)
+    if entry.mib_per_day is not None:
+        budgets["bytes"] = daily(entry.mib_per_day * (1 << 20))
+    return budgets
+
+
+def _rule(value: object, path: str, problems: list[str]) -> RuleEntry | None:
+    entry = _section(RuleEntry, value, path, problems)
+    if entry is None:
+        return None
+    before = len(problems)
+    if entry.match == Match():
+        problems.append(f"{path}.match: needs at least one of {', '.join(Match.__struct_fields__)}")
+    if entry.match.value is not None and entry.match.attribute is None:
+        problems.append(f"{path}.match.value: needs an attribute")
+    if entry.name in BUILT_IN:
+        problems.append(f"{path}.name: {entry.name} is a built-in rule")
+    return entry if len(problems) == before else None
+
+
+def _probability(value: object, path: str, problems: list[str]) -> ProbabilityEntry | None:
+    entry = _section(ProbabilityEntry, value, path, problems)
+    if entry is not None and entry.match == Whose():
+        problems.append(f"{path}.match: needs at least one of agent, service")
+        return None
+    return entry
+
+
+_S = TypeVar("_S", bound=Struct)
+_NESTED: Mapping[object, type[Struct]] = {Match: Match, Whose: Whose}
+
+
+def _section(kind: type[_S], value: object, path: str, problems: list[str]) -> _S | None:
+    """A struct of a map, field by field, so that every problem is found at once."""
+    if not isinstance(value, Mapping):
+        problems.append(f"{path}: expected a map")
+        return None
+    before = len(problems)
+    fields = {each.encode_name: each for each in msgspec.structs.fields(kind)}
+    problems += [f"{path}.{key}: unknown key; known here: {', '.join(fields)}" for key in value if key not in fields]
+    built: dict[str, object] = {}
+    for key, each in fields.items():
+        if key not in value:
+            if each.required:
+                problems.append(f"{path}.{key}: is required")
+        elif each.type in _NESTED:
+            built[key] = _section(_NESTED[each.type], value[key], f"{path}.{key}", problems)
+        else:
+            built[key] = _value(each.type, value[key], f"{path}.{key}", problems)
+    return kind(**built) if len(problems) == before else None
+
+
+def _value(kind: object, value: object, path: str, problems: list[str]) -> object:
+    """The value as ``kind``; on a problem it is noted and None given."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        said, _, where = str(error).replace("`", "").partition(" - at $")
+        problems.append(f"{path}{where}: {said}")
+        return None
+
+
+def _list(tree: Mapping[object, object], key: str, most: int, problems: list[str]) -> list[tuple[object, str]]:
+    """The entries of a list and their paths."""
+    entries = tree.get(key, [])
+    if not isinstance(entries, list):
+        problems.append(f"{key}: expected a list")
+        return []
+    if len(entries) > most:
+        problems.append(f"{key}: {len(entries)} entries are more than the limit of {most}")
+        return []
+    return [(each, f"{key}[{position}]") for position, each in enumerate(entries)]
+
+
+def _compiled(globs: str | list[str] | None) -> re.Pattern[str] | None:
+    if globs is None:
+        return None
+    texts = [globs] if isinstance(globs, str) else globs
+    return re.compile("|".join(translate(each.lower()) for each in texts))
+
+
+def _fits(pattern: re.Pattern[str], text: str | None) -> bool:
+    return bool(text) and pattern.fullmatch(text[:MAX_COMPARED].lower()) is not None  # type: ignore[index]  # bool(text) says that it is no None
+
+
+def _may(pattern: re.Pattern[str] | None, text: str | None) -> bool:
+    return pattern is None or _fits(pattern, text)
+
+
+def _text(value: Value) -> str | None:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, str | int | float) else None
+
+
+def _seconds(view: SpanView) -> float:
+    return (view.end_ns - view.start_ns) / 1e9
+
+
+def _says(view: SpanView, keys: tuple[str, ...], events: frozenset[bytes]) -> bool:
+    for key in keys:
+        if key in view:
+            return True
+    return view.first_event_ns(events) is not None
