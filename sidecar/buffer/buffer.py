@@ -21,8 +21,9 @@ from sidecar.buffer.lanes import Lanes
 from sidecar.buffer.leases import Append, Buried, Lane, LaneStatus, Lease, LeaseLimit, Outcome, Settled
 from sidecar.buffer.ledger import Ledger
 from sidecar.buffer.opening import Opened, opened
-from sidecar.buffer.records import Backlog, Choice, Filter, Gone, Group, Kind, Page, Settlement
+from sidecar.buffer.records import Backlog, Choice, Filter, Gone, Group, Kind, Page, Settlement, Shed
 from sidecar.buffer.runner import RunnerFactory, hybrid, threaded
+from sidecar.buffer.shedder import NEVER, Shedder, Told
 from sidecar.buffer.tending import Seal, Tending
 from sidecar.buffer.worker import STALLED_S, Worker, in_flight
 from sidecar.clock import Clock
@@ -70,6 +71,31 @@ class Buffer:
     @property
     def limit_bytes(self) -> int:
         return self._core.bounds.max_bytes
+
+    @property
+    def fill(self) -> float:
+        """Bytes that wait, of the bound; 1 is full."""
+        return self.pending_bytes / self.limit_bytes
+
+    @property
+    def oldest_received_ms(self) -> int | None:
+        """Receipt of the oldest row that waits, as far as memory knows; None: nothing waits."""
+        return min((ms for _, lane in self._lanes if (ms := lane.status().oldest_received_ms) is not None), default=None)
+
+    @property
+    def max_age_s(self) -> float:
+        """Rows that wait longer are given up."""
+        return self._tending.max_age_ms / 1000
+
+    @property
+    def leaving_rows_per_s(self) -> float:
+        """Rows delivered or buried, averaged over half a minute; 0: none for a minute."""
+        return self._worker.flow.rows_per_s(self._clock.monotonic())
+
+    @property
+    def drain_s(self) -> float | None:
+        """How long what waits takes at the present speed; None: nothing leaves, so nobody knows. Compare it with ``max_age_s``."""
+        return self._worker.flow.drain_s(self._clock.monotonic(), self.pending_bytes)
 
     @property
     def disk_full(self) -> bool:
@@ -252,6 +278,22 @@ class Buffer:
             rows, after_id = await self._worker.submit(partial(job, after_id))
             spans += sum(row.spans for row in rows)
         return spans
+
+    async def shed(self, threshold: int, priority_max: int, target_bytes: int, reason: str, told: Told) -> Shed:
+        """Give up whole traces with randomness below ``threshold`` (56 bits) until ``target_bytes`` are free, lowest priority and randomness first.
+
+        A trace has the highest priority of its rows. It is spared as a whole if a row of it is leased, ambiguous, of a priority over
+        ``priority_max``, or was delivered lately (the last 200,000 delivered traces, since the start). Counted ``shed`` with
+        ``reason``, a bounded label, in the same transactions. ``told`` hears of each trace, so that the rest of it can be dropped.
+        A full disk ends it early (``Shed.end``). Raises ValueError, BufferError.
+        """
+        if not 0 <= threshold <= NEVER or priority_max < 0:
+            raise ValueError("a threshold has 56 bits, and priorities begin at 0")
+        return await Shedder(self._worker, reason, told).shed(threshold, priority_max, target_bytes)
+
+    def raise_thresholds(self, shed: Shed) -> None:
+        """Rows that settle and outlived ``shed`` are handed to sealing with the threshold that they passed; sealed rows keep theirs."""
+        self._tending.raises.add(shed.before_id, shed.reached)
 
     async def inspect(self) -> dict[str, object]:
         """What lies here, for an operator: plain values, no payload."""

@@ -180,7 +180,7 @@ class Lanes:
             lane.total += 1
 
     def gone(self, rows: Iterable[Gone]) -> None:
-        """Rows that were not leased are gone: expired, purged or quarantined."""
+        """Rows that were not leased are gone: shed, expired, purged, omitted or quarantined."""
         for row in rows:
             lane = self[row.destination]
             lane.total -= 1

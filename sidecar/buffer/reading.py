@@ -75,12 +75,12 @@ def fetch(core: BufferCore, choice: Choice) -> Backlog:
     return Backlog(tuple(rows), tuple(bad), choice.last_id, choice.exhausted)
 
 
-def remove(core: BufferCore, draft: Draft, gone: Collection[Gone], transition: Transition) -> None:
-    """Delete rows inside a transaction and count them."""
+def remove(core: BufferCore, draft: Draft, gone: Collection[Gone], transition: Transition, reason: str = "") -> None:
+    """Delete rows inside a transaction and count them; ``reason`` for a transition that has one."""
     core.db.execute(f"DELETE FROM rows WHERE id IN {IDS}", (id_list([row.id for row in gone]),))  # noqa: S608  (constants only)
     for row in gone:
         draft.count(row.destination, rows=-1, spans=-row.spans, body_bytes=-row.body_bytes, settling=-int(row.settling))
-        draft.moves.append(Move(transition, row.spans))
+        draft.moves.append(Move(transition, row.spans, reason))
 
 
 def page(core: BufferCore, kind: Kind, wanted: Filter, after_id: int) -> Page:

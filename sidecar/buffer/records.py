@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
+from typing import NamedTuple
 
 from sidecar.buffer.leases import Append, Buried
 from sidecar.errors import BufferFull
@@ -66,7 +68,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A row that left the buffer without its sender: expired, purged or quarantined."""
+    """A row that left the buffer without its sender: shed, expired, purged, omitted or quarantined."""
 
     id: int
     destination: str
@@ -95,6 +97,45 @@ class Backlog:
     """How far the read came; the next one continues after it."""
     exhausted: bool
     """Nothing of this destination lies after ``last_id``."""
+
+
+class ShedTrace(NamedTuple):
+    """A trace whose rows were shed; what comes of it later should be dropped too."""
+
+    trace_id: bytes
+    randomness: int
+    spans: int
+    """Of these rows."""
+
+
+class ShedEnd(StrEnum):
+    """Why shedding stopped."""
+
+    TARGET = "target"
+    """As many bytes as were asked for are free."""
+    NOTHING_LEFT = "nothing_left"
+    """Whatever else lies below the threshold is spared."""
+    DISK = "disk"
+    """The disk refused to write. What was shed before is counted and stays shed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shed:
+    """What one call gave up."""
+
+    end: ShedEnd
+    rows: int
+    spans: int
+    body_bytes: int
+    """Compressed bytes of bodies that were freed."""
+    spans_by_threshold: Mapping[int, int]
+    """Spans by the threshold (56 bits) that they had passed before. Exact for the first 256 thresholds; others by their first 8 bits."""
+    adjusted_spans: float
+    """What they stood for: the sum of spans / (1 - T / 2^56), exact."""
+    reached: Mapping[int, int]
+    """Priority -> the threshold up to which every trace of this priority that is not spared was shed. What stays has passed it."""
+    before_id: int
+    """Rows below it were there when shedding began."""
 
 
 class Omit(Enum):

@@ -13,6 +13,7 @@ from functools import partial
 from sidecar.buffer import upkeep
 from sidecar.buffer.core import DiskRefused
 from sidecar.buffer.opening import Opened
+from sidecar.buffer.raises import Raises
 from sidecar.buffer.records import Omit, SettlingRow
 from sidecar.buffer.worker import Worker
 from sidecar.clock import Clock
@@ -20,7 +21,9 @@ from sidecar.errors import BufferBroken, BufferError, BufferFull  # noqa: A004  
 from sidecar.wire.rows import NewRow, Row
 
 Seal = Callable[[NewRow], NewRow | Omit | None]
-"""What a settling row becomes when it is sealed; None: it stays as it is."""
+"""What a settling row becomes when it is sealed; None: it stays as it is.
+
+The row's threshold may be higher than when it was stored, since ``Buffer.raise_thresholds``: then its spans have yet to say so."""
 
 CHECKPOINT_S = 10.0
 """The ledger's checkpoint is at most this old when the file gets damaged."""
@@ -43,8 +46,9 @@ class Tending:
         self._clock = clock
         self._log = log
         self._seal = seal
-        self._max_age_ms = max_age_ms
+        self.max_age_ms = max_age_ms
         self._written: dict[tuple[str, str], int] = {}
+        self.raises = Raises()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -77,7 +81,7 @@ class Tending:
         self._worker.watch()
 
     async def _expire(self) -> int:
-        before_ms = self._clock.wall_ms() - self._max_age_ms
+        before_ms = self._clock.wall_ms() - self.max_age_ms
         gone = await self._worker.run_waiting(upkeep.expire, self._core, before_ms, self._worker.lanes.leased_ids())
         self._worker.lanes.gone(gone)
         return sum(row.spans for row in gone)
@@ -110,7 +114,7 @@ class Tending:
         if self._seal is None:
             return None
         try:
-            row = self._seal(due.row)
+            row = self._seal(self.raises.applied(due.id, due.row))
         except Exception:  # noqa: BLE001  (a row is never lost or held back because it could not be improved)
             self._log.exception("a row could not be completed with its trace's context; it is sent as it is")
             return None

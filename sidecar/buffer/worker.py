@@ -16,10 +16,12 @@ from dataclasses import replace as changed
 from typing import Any, ParamSpec, TypeVar
 
 from sidecar.buffer.core import DRAIN_BYTES, DRAIN_ROWS, BufferCore, DiskRefused
+from sidecar.buffer.flow import Flow
 from sidecar.buffer.lanes import Lanes
 from sidecar.buffer.leases import Append, Lane, Lease, LeaseLimit
 from sidecar.buffer.records import Group, InFlight, Settlement, Stored
 from sidecar.buffer.runner import Runner
+from sidecar.buffer.traces import RecentTraces
 from sidecar.clock import Clock
 from sidecar.errors import BufferBroken, BufferError, BufferFull  # noqa: A004  (the tree's name is the field's)
 from sidecar.observe.metrics import Metrics
@@ -104,6 +106,9 @@ class Worker:
         self.lanes = lanes
         self.open_leases: dict[int, dict[int, Row]] = {}
         """Lease id -> rows whose fate is open."""
+        self.delivered_traces = RecentTraces()
+        """Traces of which a row was taken; those of ambiguous rows are found on disk."""
+        self.flow = Flow()
         self.next_seal_ms: int | None = None
         self.settling_came = asyncio.Event()
         self._runner = runner
@@ -145,10 +150,19 @@ class Worker:
     def settle(self, settlement: Settlement, released: tuple[Row, ...]) -> asyncio.Future[None]:
         """Done after COMMIT. Waits as long as the disk refuses."""
         done: asyncio.Future[None] = self._future()
+        # at once, because it holds whatever becomes of the commit
+        self.delivered_traces.add(row.trace_id for row in settlement.delivered)
         if not done.done():
             self._settlements.append(Settling(settlement, released, done))
             self._wake.set()
         return done
+
+    def held_traces(self) -> frozenset[bytes]:
+        """Traces with a row that is leased, or was and whose outcome is not committed yet."""
+        held = {row.trace_id for rows in self.open_leases.values() for row in rows.values()}
+        for settling in self._settlements:
+            held.update(row.trace_id for row in settling.removed + settling.released)
+        return frozenset(held)
 
     def hasten(self, trace_ids: Collection[bytes]) -> None:
         """These traces' settling rows are due at once."""
@@ -294,7 +308,9 @@ class Worker:
             else:
                 leasing.done.set_result(lease)
         for settling in assembled.settlements:
-            self.lanes.settled(settling.removed)
+            removed = settling.removed
+            self.flow.left(self._clock.monotonic(), len(removed), settling.size)
+            self.lanes.settled(removed)
             self.lanes.released(settling.released)
             resolve(settling.done, None)
         if assembled.group.hastened:

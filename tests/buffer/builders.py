@@ -49,9 +49,21 @@ def row(
     raw_bytes: int | None = None,
     received_ms: int = NOW_MS,
     seal_at_ms: int | None = None,
+    randomness: int = 7,
+    priority: int = 0,
+    threshold: int = 0,
 ) -> NewRow:
     return NewRow(
-        destination, trace.to_bytes(16, "big"), 7, 0, 0, spans, 5 * len(body) if raw_bytes is None else raw_bytes, body, received_ms, seal_at_ms
+        destination,
+        trace.to_bytes(16, "big"),
+        randomness,
+        priority,
+        threshold,
+        spans,
+        5 * len(body) if raw_bytes is None else raw_bytes,
+        body,
+        received_ms,
+        seal_at_ms,
     )
 
 

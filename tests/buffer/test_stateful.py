@@ -14,11 +14,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from sidecar.buffer import upkeep
+from sidecar.buffer import shedding, upkeep
 from sidecar.buffer.core import BufferCore
 from sidecar.buffer.leases import Buried, LeaseLimit
 from sidecar.buffer.ledger import REASONED, Transition
 from sidecar.buffer.records import Filter, Group, InFlight, Kind, Settlement
+from sidecar.buffer.traces import TraceFilter
 from sidecar.errors import BufferFull
 from sidecar.wire.rows import NewRow, Row
 from tests.buffer.builders import append, assert_balanced, crash, file, read_backlog, row
@@ -26,14 +27,22 @@ from tests.buffer.builders import append, assert_balanced, crash, file, read_bac
 DESTINATIONS = ("one", "two")
 MAX_KIB = 4
 rows = st.builds(
-    lambda size, destination, spans, received_ms, seal_at_ms: row(
-        bytes(size), destination=destination, trace=spans, spans=spans, received_ms=received_ms, seal_at_ms=seal_at_ms
+    lambda size, destination, spans, received_ms, seal_at_ms, priority: row(
+        bytes(size),
+        destination=destination,
+        trace=spans,
+        spans=spans,
+        received_ms=received_ms,
+        seal_at_ms=seal_at_ms,
+        randomness=spans,
+        priority=priority,
     ),
     st.integers(0, 600),
     st.sampled_from(DESTINATIONS),
     st.integers(1, 5),
     st.integers(0, 100),
     st.none() | st.integers(0, 100),
+    st.sampled_from((0, 0, 0, 1)),
 )
 limits = st.builds(LeaseLimit, st.integers(1, 1500), st.integers(1, 6000), st.integers(1, 12))
 
@@ -183,6 +192,25 @@ class BufferMachine(RuleBasedStateMachine):
             kept = self.rows.pop(each.id)
             assert kept.new.trace_id == trace.to_bytes(16, "big")
             self.count(Transition.PURGE, kept.new.spans)
+
+    @rule(threshold=st.integers(0, 6), priority=st.integers(0, 1), target_bytes=st.integers(1, 2000))
+    def shed(self, threshold: int, priority: int, target_bytes: int) -> None:
+        held = {self.rows[row_id].new.trace_id for row_id in self.leased()}
+        kept_for = {kept.new.trace_id for kept in self.rows.values() if kept.ambiguous or kept.new.priority > priority}
+        before = {kept.new.trace_id: kept.new.randomness for kept in self.rows.values()}
+        sweep = shedding.Sweep(priority, threshold, target_bytes, TraceFilter())
+        while sweep.scan(self.core, held.__contains__):
+            pass
+        done = shedding.Step()
+        while sweep.traces:
+            shedding.step(self.core, sweep, held.__contains__, "backlog", done)
+        for each in done.gone:
+            self.count(Transition.SHED, self.rows.pop(each.id).new.spans, "backlog")
+        assert not done.traces.keys() & (held | kept_for)
+        left = {kept.new.trace_id for kept in self.rows.values()}
+        assert not done.traces.keys() & left, "whole traces"
+        assert all((randomness < sweep.bound) == (trace_id not in left) for trace_id, randomness in before.items() if trace_id not in held | kept_for)
+        assert sum(each.body_bytes for each in done.gone) >= target_bytes or sweep.bound == threshold
 
     @rule()
     def replay(self) -> None:

@@ -204,3 +204,23 @@ def test_an_idle_worker_does_nothing(tmp_path: Path) -> None:
             assert seen == []
 
     run(body())
+
+
+def test_a_trace_is_held_until_the_outcome_of_its_lease_is_committed(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with scene(tmp_path / "b.db") as on:
+            await on.worker.append(append(row(trace=1), row(trace=2)))
+            lease = await on.worker.lease_fresh("default", ANY)
+            assert lease is not None
+            traces = {row.trace_id for row in lease.rows}
+            held = [on.worker.held_traces()]
+            del on.worker.open_leases[lease.id]
+            settling = on.worker.settle(Settlement(lease.id, lease.rows[:1], closes=True), lease.rows[1:])
+            held.append(on.worker.held_traces())
+            assert [trace_id in on.worker.delivered_traces for trace_id in sorted(traces)] == [True, False]
+            await settling
+
+            assert held == [traces, traces]
+            assert on.worker.held_traces() == frozenset()
+
+    run(body())
