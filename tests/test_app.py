@@ -99,7 +99,9 @@ def test_sighup_reads_keys_again_and_a_lost_key_file_keeps_the_old_one(tmp_path:
 
         fake.block_for_spans(2)
         # the spans are there a moment before the sidecar has read the answer
-        sidecar.wait_until(lambda: sidecar.metric("sidecar_forward_paused", destination="default", reason="unauthorized") == 0, 10, "the end of the pause")
+        sidecar.wait_until(
+            lambda: sidecar.metric("sidecar_forward_paused", destination="default", reason="unauthorized") == 0, 10, "the end of the pause"
+        )
         assert sidecar.metric("sidecar_config_reloads_total", outcome="ok") == 1
 
 

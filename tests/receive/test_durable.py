@@ -13,13 +13,13 @@ from sidecar.buffer.buffer import open_buffer
 from sidecar.buffer.leases import Lane, LeaseLimit
 from sidecar.clock import SystemClock
 from sidecar.config import BufferSettings
-from sidecar.receive.masking import nothing_masked
 from sidecar.observe.metrics import Metrics
 from sidecar.receive.auth import Guard
 from sidecar.receive.budget import InFlight
 from sidecar.receive.grpc import run_grpc
 from sidecar.receive.http import run_http
 from sidecar.receive.intake import Intake
+from sidecar.receive.masking import nothing_masked
 from sidecar.receive.pipeline import Pipeline
 from tests.receive import grpc_rig
 from tests.receive.rig import INSTANCE, LOG, MIB, PROTOBUF, OneDestination, loopback, run
