@@ -71,6 +71,7 @@ prices: $(VENV)/dev.stamp ## Generate sidecar/enrich/prices.json anew (takes gen
 .PHONY: docs
 docs: $(VENV)/dev.stamp ## Generate docs/configuration.md and docs/metrics.md
 	$(BIN)/python -m scripts.generate_docs
+	$(BIN)/python -m scripts.generate_dashboards
 
 .PHONY: simulate
 simulate: $(VENV)/dev.stamp ## Show that sampled counts are unbiased; a minute

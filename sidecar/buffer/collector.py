@@ -20,6 +20,8 @@ class Numbers(Protocol):
     @property
     def ledger(self) -> Ledger: ...
     @property
+    def pending_spans(self) -> int: ...
+    @property
     def pending_bytes(self) -> int: ...
     @property
     def limit_bytes(self) -> int: ...
@@ -42,7 +44,8 @@ class BufferCollector(Collector):
         for (state, reason), count in sorted(ledger.totals.items()):
             spans.add_metric((state, reason), count)
         yield spans
-        yield GaugeMetricFamily(pending_name, pending_text, value=ledger.pending)
+        # Counted by rows: derived from the totals, as `ledger.pending` is, it would prove nothing.
+        yield GaugeMetricFamily(pending_name, pending_text, value=self._numbers.pending_spans)
 
 
 def show(metrics: Metrics, numbers: Numbers, lanes: Lanes, clock: Clock) -> None:

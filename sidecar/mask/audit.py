@@ -22,6 +22,7 @@ POLICY_KEY = "langfuse.observation.metadata.masking_policy"
 KEY_RULE = "key-rule"
 """Stands for the detector where a key or member name hid a value."""
 FAILED_LABEL = "MASKING_FAILED"
+CUT_LABEL = "CUT"
 
 _OWN_VALUES = re.compile(rb'(?:\{(?:"[A-Z][A-Z0-9_]{0,39}":[0-9]{1,6},?)*\}|[0-9a-f]{8})')
 _PREFIXES = (delimited(KEY, MASKED_KEY.encode()), delimited(KEY, POLICY_KEY.encode()))
@@ -50,6 +51,11 @@ class Tally:
         self.counts[detector, action.value] += 1
         self.labels[label] += 1
         self.cost += _HIT_COST
+
+    def cut(self) -> None:
+        """The end of one value was removed, because the value is too long to be searched."""
+        self.failures["bytes"] += 1
+        self.labels[CUT_LABEL] += 1
 
     def failed(self, reason: str) -> None:
         """One value was hidden because masking it failed."""

@@ -1,7 +1,11 @@
-"""Where triggers fire, found with Hyperscan: all triggers in one pass, 300 MB/s and more.
+"""Where triggers fire, found with Hyperscan: three passes, together 500 MB/s and more over clean text.
 
-Owns the compiled database and its cache file, which spares a start the compilation (a quarter of a second). It must not
+Owns the compiled databases and their cache file, which spares a start the compilation (a second). It must not
 know detectors, windows or policies.
+
+Three databases, because Hyperscan runs each kind of trigger fast, but not together: most behind its search for literals, those
+that begin at an edge as one small automaton, those with a long repeat too as another. In one database the automata multiply:
+17 instead of 2 us/KB. Another pass over a text costs 1 us.
 
 Bytes in, ends out: no start of match, no UTF-8 mode, every match reported. Hyperscan calls back once for each fired trigger.
 """
@@ -10,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import sysconfig
 import tempfile
 import threading
@@ -25,27 +30,45 @@ from sidecar.mask.triggers import Trigger
 from sidecar.mask.windows import WorkLimit
 
 _DIGEST_BYTES = 32
-_FORMAT = 1
+_LENGTH_BYTES = 8
+_FORMAT = 2
 """Part of the file's name: raise it when the layout of the file changes."""
+_EDGE = "(?:^|[^0-9"
+"""How triggers begin that ask for the edge of a number or word."""
+_LONG_REPEAT = re.compile(r"\{(?:1[6-9]|[2-9][0-9])\}")
+"""Sixteen times or more: so many states that an automaton of many triggers grows too large."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A database, and the numbers of the triggers that Hyperscan does not take."""
+    """Databases, and the numbers of the triggers that Hyperscan does not take."""
 
-    database: hyperscan.Database | None
-    """None when it takes none of them."""
+    databases: tuple[hyperscan.Database, ...]
+    """None of them is empty; none at all when Hyperscan takes no trigger."""
     refused: tuple[int, ...]
 
 
 def compile_triggers(triggers: Sequence[Trigger]) -> Compiled:
-    """All triggers in one database. When that fails they are tried one by one: a few milliseconds each."""
-    numbers = range(len(triggers))
-    try:
-        return Compiled(_database(triggers, numbers), ())
-    except hyperscan.error:
-        refused = tuple(number for number in numbers if not _taken(triggers, number))
-    return Compiled(_database(triggers, [number for number in numbers if number not in refused]), refused)
+    """All triggers, by kind. When a database fails, its triggers are tried one by one: a few milliseconds each."""
+    databases: list[hyperscan.Database] = []
+    refused: list[int] = []
+    for kind in (0, 1, 2):
+        numbers = [number for number, trigger in enumerate(triggers) if _kind(trigger) == kind]
+        try:
+            database = _database(triggers, numbers)
+        except hyperscan.error:
+            bad = [number for number in numbers if not _taken(triggers, number)]
+            refused += bad
+            database = _database(triggers, [number for number in numbers if number not in bad])
+        if database is not None:
+            databases.append(database)
+    return Compiled(tuple(databases), tuple(sorted(refused)))
+
+
+def _kind(trigger: Trigger) -> int:
+    """In which database it goes: 0 without an edge, 1 with one, 2 with one and a long repeat."""
+    expression, _ = trigger
+    return 0 if not expression.startswith(_EDGE) else 2 if _LONG_REPEAT.search(expression) else 1
 
 
 def _database(triggers: Sequence[Trigger], numbers: Sequence[int]) -> hyperscan.Database | None:
@@ -72,8 +95,8 @@ def _taken(triggers: Sequence[Trigger], number: int) -> bool:
 class DatabaseFile:
     """A compiled database in a directory. Mode 0600, written whole or not at all.
 
-    Layout: SHA-256 of the rest, the refused triggers as decimal numbers and a line end, the serialized database. Hyperscan itself
-    doesn't notice every damage. The name holds platform, version and a hash of the triggers: after an update a start finds no file
+    Layout: SHA-256 of the rest, the refused triggers as decimal numbers and a line end, each serialized database behind its length
+    (8 bytes, big-endian). Hyperscan itself doesn't notice every damage. The name holds platform, version and a hash of the triggers: after an update a start finds no file
     rather than a wrong one.
     """
 
@@ -93,16 +116,21 @@ class DatabaseFile:
         if hashlib.sha256(rest).digest() != digest:
             return None
         refused, _, serialized = rest.partition(b"\n")
-        try:
-            database = hyperscan.loadb(serialized, hyperscan.HS_MODE_BLOCK) if serialized else None
-        except hyperscan.error:
-            return None
-        return Compiled(database, tuple(map(int, refused.split())))
+        databases: list[hyperscan.Database] = []
+        while serialized:
+            length, serialized = int.from_bytes(serialized[:_LENGTH_BYTES], "big"), serialized[_LENGTH_BYTES:]
+            try:
+                databases.append(hyperscan.loadb(serialized[:length], hyperscan.HS_MODE_BLOCK))
+            except hyperscan.error:
+                return None
+            serialized = serialized[length:]
+        return Compiled(tuple(databases), tuple(map(int, refused.split())))
 
     def save(self, compiled: Compiled) -> None:
         """Write it beside and rename. OSError when the directory can't be written. Files of other rules and versions go."""
-        serialized = b"" if compiled.database is None else hyperscan.dumpb(compiled.database)
-        rest = b" ".join(b"%d" % number for number in compiled.refused) + b"\n" + serialized
+        parts = [hyperscan.dumpb(database) for database in compiled.databases]
+        rest = b" ".join(b"%d" % number for number in compiled.refused) + b"\n"
+        rest += b"".join(len(part).to_bytes(_LENGTH_BYTES, "big") + part for part in parts)
         with tempfile.NamedTemporaryFile(dir=self.path.parent, prefix=".triggers-", delete=False) as file:
             beside = Path(file.name)
             try:
@@ -133,8 +161,8 @@ def open_triggers(triggers: Sequence[Trigger], directory: Path | None) -> Compil
 class _PerThread(threading.local):
     """Hyperscan's working memory, one for each thread: two scans can't share one."""
 
-    def __init__(self, database: hyperscan.Database) -> None:
-        self.scratch = hyperscan.Scratch(database)
+    def __init__(self, databases: Sequence[hyperscan.Database]) -> None:
+        self.scans = [(database.scan, hyperscan.Scratch(database)) for database in databases]
 
 
 class HyperscanScanner:
@@ -143,17 +171,14 @@ class HyperscanScanner:
     name = "hyperscan"
 
     def __init__(self, triggers: Sequence[Trigger], directory: Path | None = None) -> None:
-        """``directory`` keeps the compiled database; without one it is compiled each time."""
+        """``directory`` keeps the compiled databases; without one they are compiled each time."""
         compiled = open_triggers(triggers, directory)
-        self._scan = compiled.database.scan if compiled.database else None
-        self._local = _PerThread(compiled.database) if compiled.database else None
+        self._local = _PerThread(compiled.databases)
         self._rest = StdlibScanner(triggers, compiled.refused) if compiled.refused else None
 
     def places(self, text: bytes, most: int) -> dict[int, list[int]]:
         """Ends of all matches of each trigger; WorkLimit beyond ``most`` of them."""
         found = self._rest.places(text, most) if self._rest else {}
-        if not self._scan or not self._local:
-            return found
         fired: list[tuple[int, int]] = []
         add = fired.append
         most -= sum(map(len, found.values()))
@@ -163,7 +188,8 @@ class HyperscanScanner:
             return len(fired) > most
 
         try:
-            self._scan(text, match_event_handler=on_match, scratch=self._local.scratch)
+            for scan, scratch in self._local.scans:
+                scan(text, match_event_handler=on_match, scratch=scratch)
         except hyperscan.ScanTerminated:
             raise WorkLimit("work") from None
         for number, end in fired:

@@ -17,13 +17,14 @@ from sidecar.mask.detector import Hit
 from sidecar.mask.edits import Edit, Rewrite, apart, apply
 from sidecar.mask.escapes import Unescaped, unescape, unescaped
 from sidecar.mask.json_path import ROOT, Path
-from sidecar.mask.json_walk import BOM, KeyVerdict, Walk, counted
+from sidecar.mask.json_walk import BOM, HIDES, KeyVerdict, Walk, counted
 from sidecar.mask.merge import merge
 from sidecar.mask.windows import WorkLimit
 
-__all__ = ["DEPTH_MAX", "ROOT", "Find", "KeyRule", "KeyVerdict", "Path", "Rewrite", "mask_json", "mask_text"]
+__all__ = ["DEPTH_MAX", "ROOT", "Find", "Harmless", "KeyRule", "KeyVerdict", "Path", "Rewrite", "mask_json", "mask_text"]
 
-DEPTH_MAX = 5  # JSON in JSON, and layers of escapes
+DEPTH_MAX = 5  # JSON in JSON, and layers of escapes, unless the caller says otherwise
+NAMES_MAX = 4096  # distinct member names of one value that are judged, and one more for each 512 bytes: 4 us each
 WORDS_MAX = 4096  # bytes of member names that are handed over as context of a whole document
 ACROSS = 512  # bytes on either side of a hit across literals in which it must show again
 ASKED_MAX = 256  # such hits that are looked at; all others hide what they touch
@@ -34,24 +35,49 @@ KeyRule = Callable[[bytes, Path | None], KeyVerdict]
 """(member name, path of the member) -> verdict. Without a path: HIDE when any path could say so."""
 
 
-def mask_json(text: bytes, find: Find, rewrite: Rewrite, key_rule: KeyRule, by_word: Container[int] | None = None) -> bytes | None:
+def mask_json(
+    text: bytes,
+    find: Find,
+    rewrite: Rewrite,
+    key_rule: KeyRule,
+    by_word: Container[int] | None = None,
+    harmless: Harmless | None = None,
+    depth_max: int = DEPTH_MAX,
+) -> bytes | None:
     """The document with hits and hidden values replaced; ``text`` itself when there are none; None when it does not begin as JSON.
 
     A document that is not valid to its end is masked as JSON as far as it goes, and all of it as text too. Several documents after
     each other count as one. ``by_word`` are the detectors that need a context word: what they find in the whole document counts only when they find it
     behind its own name too (None: this goes for every detector). What others find across literals hides the literals that it touches.
-    WorkLimit when there are too many tokens, escapes or layers.
+    ``harmless`` remembers names that hide nothing at any path. WorkLimit when there are too many tokens, names, escapes or layers.
     """
-    edits = _Reader(find, key_rule, by_word).document(text, ROOT, 0)
+    edits = _Reader(find, key_rule, by_word, Harmless() if harmless is None else harmless, depth_max).document(text, ROOT, 0)
     return None if edits is None else apply(text, edits, rewrite)
 
 
-def mask_text(text: bytes, find: Find, rewrite: Rewrite) -> bytes:
+def mask_text(text: bytes, find: Find, rewrite: Rewrite, depth_max: int = DEPTH_MAX) -> bytes:
     """Any other text with hits replaced, in it as it stands and without its escapes; ``text`` itself when there are none."""
-    return apply(text, _Reader(find, lambda _name, _path: KeyVerdict.SCAN, None).text(text, b"", ROOT), rewrite)
+    return apply(text, _Reader(find, lambda _name, _path: KeyVerdict.SCAN, None, Harmless(), depth_max).text(text, b"", ROOT), rewrite)
 
 
-_NAME_END = re.compile(rb'"[ \t\r\n]*+:')
+class Harmless:
+    """Names that hide nothing: at most ``ENTRIES`` of up to ``NAME_BYTES`` bytes, 0.5 MiB; when it is full it begins anew."""
+
+    ENTRIES = 2048
+    NAME_BYTES = 64
+    __slots__ = ("names",)
+
+    def __init__(self) -> None:
+        self.names: set[bytes] = set()
+
+    def add(self, name: bytes) -> None:
+        if len(self.names) >= self.ENTRIES:
+            self.names = set()
+        if len(name) <= self.NAME_BYTES:
+            self.names.add(name)
+
+
+_SPACED_END = re.compile(rb'"[ \t\r\n]++:')
 _BACKSLASH = ord("\\")
 _VALID = msgspec.json.Decoder(msgspec.Raw)
 
@@ -79,24 +105,44 @@ def _is_escaped(text: bytes, at: int) -> bool:
 
 def _names(text: bytes) -> set[bytes]:
     """The names of all members; of a text that is no valid JSON, some that are none."""
+    pieces = text.split(b'":')
+    pieces.pop()
     names: set[bytes] = set()
-    for match in _NAME_END.finditer(text):
-        end = match.start()
-        if _is_escaped(text, end):
-            continue
-        start = text.rfind(b'"', 0, end)
-        while start > 0 and _is_escaped(text, start):
-            start = text.rfind(b'"', 0, start)
-        name = text[start + 1 : end]
-        names.add(unescaped(name))
+    at = 0
+    for piece in pieces:
+        head, _, name = piece.rpartition(b'"')
+        at += len(piece) + 2
+        if b"\\" in name or head.endswith(b"\\") or len(head) + 1 == len(piece):
+            read = _name_before(text, at - 2)
+            if read is None:
+                continue
+            name = read
+        names.add(name)
+    for match in _SPACED_END.finditer(text):
+        spaced = _name_before(text, match.start())
+        if spaced is not None:
+            names.add(spaced)
     return names
+
+
+def _name_before(text: bytes, end: int) -> bytes | None:
+    """The literal that ends with the quote at an offset; None when that quote is part of one."""
+    if _is_escaped(text, end):
+        return None
+    start = text.rfind(b'"', 0, end)
+    while start > 0 and _is_escaped(text, start):
+        start = text.rfind(b'"', 0, start)
+    return unescaped(text[start + 1 : end])
 
 
 class _Reader:
     """Finds the edits of one value. Callbacks only; nothing is kept."""
 
-    def __init__(self, find: Find, key_rule: KeyRule, by_word: Container[int] | None) -> None:
+    def __init__(self, find: Find, key_rule: KeyRule, by_word: Container[int] | None, harmless: Harmless, depth_max: int) -> None:
         self.key = key_rule
+        self._harmless = harmless
+        self._depth_max = depth_max
+        self._judged = 0
         self._find = find
         self._by_word = by_word
         self._asked = 0
@@ -124,8 +170,8 @@ class _Reader:
         weak: list[Edit] = []
         layers: list[Unescaped] = []
         layer = text
-        for number in range(DEPTH_MAX + 1):
-            below = unescaped(layer) if b"\\" in layer and number < DEPTH_MAX else layer
+        for number in range(self._depth_max + 1):
+            below = unescaped(layer) if b"\\" in layer and number < self._depth_max else layer
             last = below == layer
             if not last:
                 counted(text, layer.count(b"\\"))
@@ -149,7 +195,7 @@ class _Reader:
         valid = _is_valid(text)
         if valid and not (touched or escaped or named):
             return []
-        if depth >= DEPTH_MAX:
+        if depth >= self._depth_max:
             if valid:
                 raise WorkLimit("depth")
             return None
@@ -159,7 +205,7 @@ class _Reader:
     def _suspects(self, text: bytes) -> tuple[list[Hit], bool, bool]:
         """(hits in the document without its escapes, whether literals with escapes may hold more, whether a member name may hide its value)."""
         names = _names(text)
-        named = self._may_hide(names)
+        named = self._may_hide(text, names)
         all_names = b" ".join(names)
         words = all_names if len(all_names) <= WORDS_MAX else None
         layer = unescaped(text)
@@ -175,8 +221,8 @@ class _Reader:
 
     def _is_deep(self, layer: bytes, words: bytes | None) -> bool:
         """Whether member names inside of strings, or layers below this one, may hold anything."""
-        for _ in range(DEPTH_MAX):
-            if self._may_hide(_names(layer)):
+        for _ in range(self._depth_max):
+            if self._may_hide(layer, _names(layer)):
                 return True
             below = unescaped(layer)
             if below == layer:
@@ -186,5 +232,14 @@ class _Reader:
             layer = below
         return b"\\" in layer
 
-    def _may_hide(self, names: set[bytes]) -> bool:
-        return any(self.key(name, None) is KeyVerdict.HIDE for name in names)
+    def _may_hide(self, text: bytes, names: set[bytes]) -> bool:
+        """Whether any of a text's names could hide its value somewhere."""
+        harmless = self._harmless
+        for name in names - harmless.names:
+            self._judged += 1
+            if self._judged > NAMES_MAX + len(text) // 512:
+                raise WorkLimit("work")
+            if self.key(name, None) in HIDES:
+                return True
+            harmless.add(name)
+        return False

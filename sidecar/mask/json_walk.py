@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
@@ -14,9 +15,12 @@ from sidecar.mask.detector import Hit
 from sidecar.mask.edits import Edit, disjoint
 from sidecar.mask.escapes import unescape, unescaped
 from sidecar.mask.json_path import Path
+from sidecar.mask.json_schema import Part, below, fits, opened, says_what
 from sidecar.mask.windows import WorkLimit
 
 COUNT_MAX = 16_384  # tokens, and escapes, of one text that are walked, and one more for each 32 bytes: half a microsecond each
+_READ_BEFORE = 512
+"""What a hit may have been read with, before it: in the whole document `curl` of one literal and `-u` of a later one, where each has its own."""
 BOM = b"\xef\xbb\xbf"
 
 
@@ -25,7 +29,11 @@ class KeyVerdict(Enum):
 
     SCAN = "scan"
     KEEP = "keep"  # leave the value alone, whatever is in it
-    HIDE = "hide"  # replace the whole value, of any type but null
+    HIDE = "hide"  # replace the whole value; null, true and false stay, and what describes a value: a schema
+    HIDE_ALL = "hide all"  # schemas too
+
+
+HIDES = frozenset({KeyVerdict.HIDE, KeyVerdict.HIDE_ALL})
 
 
 def counted(text: bytes, number: int) -> None:
@@ -56,6 +64,7 @@ _TOKEN = re.compile(
     rb"|(-?(?:\d++(?:\.\d++)?(?:[eE][+-]?\d++)?|Infinity)|true|false|null|NaN)[ \t\r\n]*+(,?))",  # 6 an atom, 7 what follows
     re.DOTALL,
 )
+_TELLS_NOTHING = frozenset({b"null", b"true", b"false"})
 _STRING, _OPEN, _CLOSE = 2, 3, 5  # the last group of such a match; another one is an atom
 
 
@@ -68,10 +77,12 @@ class _Expect(Enum):
 class _Frame:
     """A container on the way to the current token; the outermost is the text itself. What it is kept for, its members are, unless their names hide them."""
 
-    __slots__ = ("closing", "index", "name", "path", "pending", "verdict", "whole")
+    __slots__ = ("closing", "described", "index", "name", "part", "path", "pending", "verdict", "whole")
 
-    def __init__(self, closing: bytes, path: Path, verdict: KeyVerdict) -> None:
+    def __init__(self, closing: bytes, path: Path, verdict: KeyVerdict, part: Part | None = None) -> None:
         self.closing = closing
+        self.part = part  # of what may be a schema
+        self.described = False  # whether a member makes a schema of it
         self.path = path
         self.index = 0
         self.name = b""
@@ -81,9 +92,25 @@ class _Frame:
     def here(self) -> Path:
         return Path(self.path, self.name if self.closing == b"}" else self.index) if self.closing else self.path
 
+    def inside(self) -> Part | None:
+        """What the current member or element is of what may be a schema; None: nothing."""
+        return None if self.part is None else below(self.part, self.name)
+
     def before(self) -> bytes:
         """What stands before a literal: its name as context."""
         return b'"' + self.name + b'": "' if self.closing == b"}" else b'"'
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """A container that is hidden as a whole, or, while it may be a schema, perhaps is."""
+
+    depth: int
+    """Of the stack around it."""
+    start: int
+    path: Path
+    edits: int
+    """Made before it."""
 
 
 class Walk:
@@ -100,7 +127,8 @@ class Walk:
         self._stack = [_Frame(b"", path, KeyVerdict.SCAN)]
         self._containers = 0  # they count twice: each costs a frame
         self._expect = _Expect.VALUE
-        self._hidden: tuple[int, int, Path] | None = None  # (depth of the stack, start, path) of the container that is hidden as a whole
+        self._hidden: _Whole | None = None
+        self._schema: _Whole | None = None
 
     def run(self) -> bool:
         """Whether the text is JSON to its end. When not, what is to be hidden is hidden to the end of the text."""
@@ -115,9 +143,9 @@ class Walk:
         if len(self._stack) == 1 and not text[at:].strip():
             return True
         frame = self._stack[-1]
-        if self._hidden:
-            self._hide(self._hidden[1], len(text), self._hidden[2])
-        elif frame.pending and frame.verdict is KeyVerdict.HIDE:
+        if whole := self._schema or self._hidden:
+            self._hide_whole(whole, len(text))
+        elif frame.pending and frame.verdict in HIDES:
             self._hide(at, len(text), frame.here())
         return False
 
@@ -131,23 +159,48 @@ class Walk:
         if frame.closing == b"}" and not frame.pending:
             return kind == _STRING and match[2] == b":" and self._name(match, frame)
         if kind == _OPEN:
-            if frame.verdict is KeyVerdict.HIDE and not self._hidden:
-                self._hidden = (len(self._stack), match.start(3), frame.here())
-            self._containers += 1
-            self._stack.append(_Frame(b"}" if match[3] == b"{" else b"]", frame.here(), frame.verdict))
-            self._expect = _Expect.FIRST
+            self._open(frame, match[3], match.start(3))
             return True
         if match[kind or 0] == b":":
             return False
         self._value(match, frame, match.span(1 if kind == _STRING else 6))
         return self._after(match[kind or 0], frame)
 
+    def _open(self, frame: _Frame, bracket: bytes, start: int) -> None:
+        """A container begins. Under a name that hides its value it may be a schema."""
+        verdict, part = frame.verdict, None
+        if self._hidden:
+            pass
+        elif verdict in HIDES:
+            whole = _Whole(len(self._stack), start, frame.here(), len(self.edits))
+            if verdict is KeyVerdict.HIDE and bracket == b"{" and not self._schema:
+                self._schema, verdict, part = whole, KeyVerdict.SCAN, Part.SCHEMA
+            else:
+                self._hidden = whole
+        elif self._schema and (inside := frame.inside()) is Part.VALUE:
+            self._hidden = _Whole(len(self._stack), start, self._schema.path, len(self.edits))
+        elif self._schema and (part := opened(inside, bracket)) is None:
+            self._no_schema()
+        self._containers += 1
+        self._stack.append(_Frame(b"}" if bracket == b"{" else b"]", frame.here(), verdict, part))
+        self._expect = _Expect.FIRST
+
+    def _no_schema(self) -> None:
+        """What could have been a schema is none: it is hidden as a whole."""
+        self._hidden, self._schema = self._schema, None
+
     def _close(self, match: re.Match[bytes], frame: _Frame) -> bool:
         if match[4] != frame.closing or frame.pending or self._expect is _Expect.VALUE:
             return False
         self._stack.pop()
-        if self._hidden and len(self._stack) == self._hidden[0]:
-            self._hide(self._hidden[1], match.end(4), self._hidden[2])
+        if self._schema and not self._hidden:
+            outermost = len(self._stack) == self._schema.depth
+            if frame.part is Part.SCHEMA and not frame.described and (frame.index or outermost):
+                self._no_schema()
+            elif outermost:
+                self._schema = None
+        if self._hidden and len(self._stack) == self._hidden.depth:
+            self._hide_whole(self._hidden, match.end(4))
             self._hidden = None
         return self._after(match[5], self._stack[-1])
 
@@ -167,11 +220,25 @@ class Walk:
         self._expect = _Expect.VALUE
         if self._hidden:
             return True
-        frame.verdict = self._reader.key(frame.name, frame.here())
-        if frame.verdict is KeyVerdict.SCAN:
-            frame.verdict = frame.whole
+        if frame.part is None:
+            frame.verdict = self._reader.key(frame.name, frame.here())
+            if frame.verdict is KeyVerdict.SCAN:
+                frame.verdict = frame.whole
+        elif not self._describes(frame):
+            return True
         if self._is_touched(start, end):
             self._literal(start, end, frame.path, self._reader.text(frame.name, b'"', frame.path))
+        return True
+
+    def _describes(self, frame: _Frame) -> bool:
+        """Whether a member's name may stand in a schema; its keywords hide nothing unless a rule for their place does."""
+        if frame.inside() is None:
+            self._no_schema()
+            return False
+        if frame.part is Part.SCHEMA:
+            frame.described = frame.described or says_what(frame.name)
+        verdict = self._reader.key(frame.name, frame.here())
+        frame.verdict = verdict if verdict is KeyVerdict.HIDE_ALL else frame.whole
         return True
 
     def _value(self, match: re.Match[bytes], frame: _Frame, span: tuple[int, int]) -> None:
@@ -181,9 +248,12 @@ class Walk:
         is_string = match.lastindex == _STRING
         if self._hidden or frame.verdict is KeyVerdict.KEEP:
             return
-        if frame.verdict is KeyVerdict.HIDE:
-            if raw != b"null":
-                self._hide(start, end, frame.here())
+        if frame.verdict in HIDES:
+            self._hide(start, end, frame.here())
+        elif self._schema and (inside := frame.inside()) is Part.VALUE:
+            self._hide(start, end, self._schema.path)
+        elif self._schema and not fits(inside, raw):
+            self._no_schema()
         elif is_string and (self._is_touched(start, end) or (self._escaped and b"\\" in raw)):
             path, inner = frame.here(), unescaped(raw[1:-1])
             edits = self._reader.document(inner, path, self._depth + 1)
@@ -225,8 +295,14 @@ class Walk:
                 return hit
         return None
 
+    def _hide_whole(self, whole: _Whole, end: int) -> None:
+        del self.edits[whole.edits :]
+        self._hide(whole.start, end, whole.path)
+
     def _hide(self, start: int, end: int, path: Path) -> None:
         raw = self._text[start:end]
+        if raw in _TELLS_NOTHING:
+            return
         source = unescaped(raw[1:-1]) if raw[:1] == b'"' and raw[-1:] == b'"' else raw
         self.edits.append(Edit(start, end, source, None, path, quoted=True))
 
@@ -234,4 +310,4 @@ class Walk:
         touched = self._touched
         while self._next < len(touched) and touched[self._next].end <= start:
             self._next += 1
-        return self._next < len(touched) and touched[self._next].start < end
+        return self._next < len(touched) and touched[self._next].start < end + _READ_BEFORE

@@ -42,6 +42,8 @@ class KeyVerdict(NamedTuple):
     label: str = ""
     whole: bool = False
     """With ``scan``: as soon as one hit is not left alone, the whole value is replaced, as an identity is."""
+    placed: bool = False
+    """With ``mask``: a rule for the place says so, not the name; then it goes for what only describes a value too."""
 
 
 class Glob:

@@ -14,20 +14,29 @@ from dataclasses import dataclass
 
 from sidecar.mask import json_text
 from sidecar.mask.actions import Action, own_labels
-from sidecar.mask.audit import FAILED_LABEL, KEY_RULE, Tally
+from sidecar.mask.audit import CUT_LABEL, FAILED_LABEL, KEY_RULE, Tally
 from sidecar.mask.detector import Hit
 from sidecar.mask.engine import Engine
-from sidecar.mask.json_text import ROOT, Path, mask_json, mask_text
-from sidecar.mask.keys import KeyVerdict
+from sidecar.mask.json_text import ROOT, Harmless, Path, mask_json, mask_text
+from sidecar.mask.keys import Generations, KeyVerdict
 from sidecar.mask.policy import Policy, Scope
 from sidecar.mask.windows import WorkLimit
 
+CUT = f"[{CUT_LABEL}]".encode()
+"""What stands for the end of a value that is too long to be searched."""
 FAILED = f"[{FAILED_LABEL}]".encode()
 """What stands for a value whose masking failed."""
 CONTEXT_BYTES_MAX = 256
 """Short values are searched behind their key, as members of JSON are: a detector may want `token: ` before them."""
+HARMLESS_SCOPES = 8
+"""Scopes whose harmless member names are remembered, in each of two generations: 8 MiB in all."""
+CUT_BYTES = 64 * 1024
+"""Of a value that is too long, so much of what was searched goes too: no match (17 KB at most) and no label in its place reaches over it."""
+_HALF_LABEL = re.compile(rb"\[[A-Z][A-Za-z0-9_:]{0,79}\Z")
 ROUNDS_MAX = 4
 """Each finds only what an earlier one uncovered."""
+_PROSE = "-told"
+"""Ends the names of detectors that read a sentence before the value: with the value gone another sentence may begin there."""
 _TIES = rb"[0-9A-Za-z_@+/:=%&?#~*$\x80-\xff-]"
 _TIED_BEFORE = re.compile(rb"(?:" + _TIES + rb"|[0-9A-Za-z_][^\s\"']|[0-9].)\Z", re.DOTALL)
 _TIED_AFTER = re.compile(_TIES + rb"|[^\s\"'][0-9A-Za-z_]|.[0-9]", re.DOTALL)
@@ -56,7 +65,10 @@ class Masker:
         self.policy = policy
         self.engine = engine
         self.digest = policy.digest
-        self.labels = own_labels({*policy.labels, FAILED_LABEL})
+        self.labels = own_labels({*policy.labels, FAILED_LABEL, CUT_LABEL})
+        self._bytes_max = policy.limits.max_value_bytes
+        self._depth_max = policy.limits.max_depth
+        self._harmless: Generations[Scope, Harmless] = Generations(HARMLESS_SCOPES)
 
     def text(self, text: bytes, place: Place, tally: Tally) -> bytes | None:
         """The text as it may leave the process; None: the attribute goes."""
@@ -67,6 +79,8 @@ class Masker:
         try:
             if verdict.what == "mask":
                 return self._whole(text, place, tally)
+            if len(text) > self._bytes_max:
+                return self._cut(text, place, tally)
             masked = self._settled(text, place, tally)
             return text if masked is text else place.scope.whole(verdict, text) if verdict.whole else masked
         except WorkLimit as limit:
@@ -74,6 +88,13 @@ class Masker:
         except Exception:  # noqa: BLE001 - whatever it is, the value must not pass; and its text may quote the value
             tally.failed("error")
         return FAILED
+
+    def _harmless_in(self, scope: Scope) -> Harmless:
+        known = self._harmless.get(scope)
+        if known is None:
+            known = Harmless()
+            self._harmless.put(scope, known)
+        return known
 
     def unlabelled(self, name: bytes) -> bytes:
         """A key or member name as policies and detectors see it: without own labels, whose words are not the name's."""
@@ -85,6 +106,18 @@ class Masker:
             blotted = self.labels.sub(_blot, text)
             return _outside([match.span() for match in self.labels.finditer(text)], self.engine.find(blotted, words))
         return self.engine.find(text, words)
+
+    def _cut(self, text: bytes, place: Place, tally: Tally) -> bytes | None:
+        """The beginning of a value that is too long, masked; its end is removed, with all that a match over the border could have begun in."""
+        if place.verdict.whole or self._bytes_max < 2 * CUT_BYTES:
+            raise WorkLimit("bytes")
+        searched = text[: self._bytes_max].decode("utf-8", "ignore").encode()
+        masked = self._settled(searched, place, tally)
+        if len(masked) < 2 * CUT_BYTES:
+            raise WorkLimit("bytes")
+        tally.cut()
+        kept = masked[: len(masked) - CUT_BYTES].decode("utf-8", "ignore").encode()
+        return _HALF_LABEL.sub(b"", kept) + CUT
 
     def _settled(self, text: bytes, place: Place, tally: Tally) -> bytes:
         """The text, masked until masking again changes nothing: a label parts what stood too close together to be recognised."""
@@ -109,11 +142,13 @@ class Masker:
         if not text:
             return text
         if text[0] in _JSON_STARTS:
-            masked = mask_json(text, value.find, value.rewrite, value.member, self.engine.by_word)
+            masked = mask_json(
+                text, value.find, value.rewrite, value.member, self.engine.by_word, self._harmless_in(value.place.scope), self._depth_max
+            )
             if masked is not None:
                 return text if masked == text else masked  # a name that hides its value hides an own label too
         if b"\\" in text:
-            return mask_text(text, value.find, value.rewrite)
+            return mask_text(text, value.find, value.rewrite, self._depth_max)
         place = value.place
         before = place.before if len(text) <= CONTEXT_BYTES_MAX else b""
         hits = self.find(before + text if before else text, place.words)
@@ -175,10 +210,13 @@ class _Value:
                 return text
             tally.hidden(KEY_RULE, verdict.action, verdict.label)
             return hidden or b""
-        self.tied = (
-            self.tied or _TIED_BEFORE.search(text, max(0, hit.start - 2), hit.start) is not None or _TIED_AFTER.match(text, hit.end) is not None
-        )
         detector = self._masker.engine.detectors[hit.detector]
+        self.tied = (
+            self.tied
+            or detector.name.endswith(_PROSE)
+            or _TIED_BEFORE.search(text, max(0, hit.start - 2), hit.start) is not None
+            or _TIED_AFTER.match(text, hit.end) is not None
+        )
         identity = self._identities.get(str(path)) if self._identities else None
         if identity:  # as its attribute would be, so that both join
             tally.hidden(detector.name, identity.action, identity.label)
@@ -192,7 +230,7 @@ class _Value:
         verdict = self.place.scope.member(path, self._masker.unlabelled(name).decode("utf-8", "replace"))
         if path is not None and (verdict.what == "mask" or verdict.whole):
             (self._identities if verdict.whole else self._hidden)[str(path)] = verdict
-        return _JSON_VERDICTS[verdict.what]
+        return json_text.KeyVerdict.HIDE_ALL if verdict.placed else _JSON_VERDICTS[verdict.what]
 
     def _chosen(self, text: bytes, hits: Sequence[Hit], path: Path | None) -> list[Hit]:
         """Of hits in order: without what own labels take up and what policy keeps; of those that overlap the strictest, then the longest, over the bytes of all."""

@@ -23,19 +23,16 @@ from sidecar.mask.detector import Detector, Pack
 from sidecar.mask.hmac_keys import HmacKeys
 from sidecar.mask.json_text import Path
 from sidecar.mask.keys import BUILT_IN_NAMES, IDENTITY_KEYS, Generations, Glob, KeyGlobs, KeyVerdict, words_of
+from sidecar.mask.own_pattern import PATTERN_BYTES_MAX, PATTERN_BYTES_MIN, BadPattern, OwnPattern, read_pattern
 from sidecar.mask.policy_file import (
     BROAD_CHARS,
     ENTRIES_MAX,
     PACK_ACTIONS,
-    PATTERN_BYTES_MAX,
-    PATTERN_BYTES_MIN,
     VALUE,
     Allow,
-    BadPattern,
     Identity,
     KeyEntry,
     LimitsEntry,
-    OwnPattern,
     PatternEntry,
     PolicyFile,
     Rule,
@@ -46,7 +43,6 @@ from sidecar.mask.policy_file import (
     machine_rules,
     named,
     own_detector,
-    read_pattern,
     texts,
     what_table,
 )
@@ -59,6 +55,8 @@ SCOPES_MAX = 64
 """Different sets of rules that are remembered, in each of two generations: 3 KB each."""
 AGENT_CHARS_MAX, PATH_CHARS_MAX, ALLOWED_BYTES_MAX = 256, 1024, 1024
 """What is compared with globs; a longer value is not allowed by any."""
+WORD_CHARS_MIN = 2
+"""Of a context word: single letters stand before almost anything."""
 ID = "ID"
 
 _T = TypeVar("_T", bound=Struct)
@@ -114,6 +112,8 @@ def _check_patterns(patterns: Sequence[tuple[str, PatternEntry]], known: Sequenc
             problems.append(f"{path}.pattern: can match fewer than {PATTERN_BYTES_MIN} bytes")
         elif read is not None and read.trigger is None:
             problems.append(f"{path}.pattern: needs a few fixed characters outside of alternatives, or at most {PATTERN_BYTES_MAX // 4} bytes in all")
+        if any(len(word.strip()) < WORD_CHARS_MIN for word in entry.words):
+            problems.append(f"{path}.words: a word needs {WORD_CHARS_MIN} characters at least")
         if entry.action is Action.KEEP:
             problems.append(f"{path}.action: can't be keep; leave the pattern out, or keep it in rules")
 
@@ -355,11 +355,12 @@ class Policy:
         allowed = self._allowed in lists
         entry = self._entry(name, lists)
         hidden = entry if entry is not None and entry.action is not Action.KEEP and (entry.always or not allowed) else None
+        placed = any(action is not Action.KEEP for action, _ in options)
         if hidden is not None and (not sure or hidden.always):
             options.append((hidden.action, hidden.label))
         action, label = max(options, key=_strictness, default=(Action.KEEP, ""))
         if action is not Action.KEEP:
-            return KeyVerdict("mask", action, label)
+            return KeyVerdict("mask", action, label, placed=placed)
         if allowed:
             return _KEEP
         return self._identity if self._allowed + 1 in lists else _SCAN

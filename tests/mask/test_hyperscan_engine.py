@@ -12,9 +12,10 @@ import pytest
 from sidecar.mask.hyperscan_engine import DatabaseFile, HyperscanScanner, compile_triggers
 from sidecar.mask.windows import WorkLimit
 
-TRIGGERS = [("aba", False), ("key=", True), ("a{2,3}", False)]
-TEXT = b"ababa KEY= aaa"
-PLACES = {0: [3, 5], 1: [10], 2: [13, 14]}
+TRIGGERS = [("aba", False), ("key=", True), ("a{2,3}", False), ("(?:^|[^0-9])[0-9]{3}", False), ("(?:^|[^0-9])[0-9]{16}", False)]
+"""For all three databases."""
+TEXT = b"ababa KEY= aaa 1234 " + b"5" * 16
+PLACES = {0: [3, 5], 1: [10], 2: [13, 14], 3: [18, 23], 4: [36]}
 
 
 def the_file(directory: Path) -> Path:
@@ -31,7 +32,7 @@ def test_a_trigger_that_hyperscan_refuses_is_searched_all_the_same(tmp_path: Pat
     triggers = [*TRIGGERS, ("(?=K)KE", False)]
 
     for _ in range(2):
-        assert HyperscanScanner(triggers, tmp_path).places(TEXT, 100) == PLACES | {3: [8]}
+        assert HyperscanScanner(triggers, tmp_path).places(TEXT, 100) == PLACES | {5: [8]}
 
 
 def test_no_triggers_fire_never(tmp_path: Path) -> None:
@@ -52,7 +53,7 @@ def test_the_database_is_kept_for_its_owner_only_and_used_again(tmp_path: Path) 
 
     assert stat.S_IMODE(the_file(tmp_path).stat().st_mode) == 0o600
     loaded = DatabaseFile(tmp_path, TRIGGERS).load()
-    assert loaded and loaded.database and loaded.refused == ()
+    assert loaded and len(loaded.databases) == 3 and loaded.refused == ()
     assert HyperscanScanner(TRIGGERS, tmp_path).places(TEXT, 100) == PLACES
 
 

@@ -62,7 +62,7 @@ def masked(text: str) -> str:
         ('{"token": {"a": [1, {"b": "]"}]}, "c": 1}', '{"token": "[HIDDEN]", "c": 1}'),
         (
             '{"token": [1], "token": 2, "token": true, "token": null}',
-            '{"token": "[HIDDEN]", "token": "[HIDDEN]", "token": "[HIDDEN]", "token": null}',
+            '{"token": "[HIDDEN]", "token": "[HIDDEN]", "token": true, "token": null}',
         ),
         (r'{"to\u006ben" : "abc"}', r'{"to\u006ben" : "[HIDDEN]"}'),
         ('{":token":":","token":1}', '{":token":":","token":"[HIDDEN]"}'),
@@ -215,7 +215,7 @@ values = st.recursive(
 def oracle(value: object, name: str | None = None) -> object:
     """Hidden members only, the slow way: through the decoded document."""
     if name == "token":
-        return None if value is None else "[HIDDEN]"
+        return value if value is None or isinstance(value, bool) else "[HIDDEN]"
     if isinstance(value, dict):
         return {key: oracle(inner, key) for key, inner in cast("dict[str, object]", value).items()}
     return [oracle(inner) for inner in cast("list[object]", value)] if isinstance(value, list) else value

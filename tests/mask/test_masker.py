@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.mask.masker import FAILED, Masker, Place
+from sidecar.mask.json_text import NAMES_MAX
+from sidecar.mask.masker import CUT, CUT_BYTES, FAILED, Masker, Place
+from sidecar.mask.packs import DETECTORS
 from tests.mask.masking import CARD, EMAIL, GITHUB, SECRETS, fresh_tally, left_of, masker_of
 
 MASKER = masker_of()
@@ -40,6 +42,14 @@ def masked(text: str, key: str = "note", masker: Masker = MASKER) -> str | None:
 )
 def test_hits_become_what_the_policy_says(text: str, expected: str) -> None:
     assert masked(text) == expected
+
+
+def test_a_value_is_found_in_a_literal_although_its_words_lead_to_one_in_another_too() -> None:
+    command = "curl -s -u admin:Sup3r" + "Pass https://x"
+
+    assert masked(json.dumps({"a": command, "b": [command]})) == json.dumps(
+        {"a": "curl -s -u [CREDENTIALS] https://x", "b": ["curl -s -u [CREDENTIALS] https://x"]}
+    )
 
 
 @pytest.mark.parametrize("text", ["", "x", "plain words", "{}", '{"a": [1, 2.5, null, true]}', "[INFO] ready", "\\", "{broken", '{"password": null}'])
@@ -134,6 +144,101 @@ def test_it_counts_by_detector_and_action_and_by_label() -> None:
 
     assert tally.counts == {("email", "label"): 2, ("key-rule", "label"): 1, ("github-token", "label"): 1}
     assert tally.labels == {"EMAIL": 2, "PASSWORD": 1, "GITHUB_TOKEN": 1}
+
+
+SCHEMA = {"type": "object", "properties": {"user": {"type": "string"}, "password": {"type": ["string", "null"], "description": "8 to 12 characters"}}}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"parameters": SCHEMA, "required": ["password"]},
+        {"credentials": SCHEMA | {"additionalProperties": False}},
+        {"api_key": {"anyOf": [{"type": "string"}, {"type": "null"}], "title": "Api Key"}, "secret": {"$ref": "#/$defs/Secret"}},
+        {"otp": {"type": "array", "items": {"type": "integer", "minimum": 0}}},
+        {"password": True, "secret": False, "pin": None},
+    ],
+)
+def test_what_only_describes_a_secret_stays(value: object) -> None:
+    text = json.dumps(value)
+
+    assert masked(text) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"password": {"type": "string", "value": "hunter2"}}, {"password": "[PASSWORD]"}),
+        ({"password": {"type": "hunter2"}}, {"password": "[PASSWORD]"}),
+        ({"password": {"description": "hunter2"}}, {"password": "[PASSWORD]"}),
+        ({"password": {"properties": {"a": "hunter2"}, "type": "object"}, "n": 1}, {"password": "[PASSWORD]", "n": 1}),
+        ({"password": {"type": "object", "properties": {"a": {"title": "hunter2"}}}}, {"password": "[PASSWORD]"}),
+        (
+            {"password": {"type": "string", "default": "hunter2", "enum": ["a", "b"], "examples": [{"a": 1}]}},
+            {"password": {"type": "string", "default": "[PASSWORD]", "enum": "[PASSWORD]", "examples": "[PASSWORD]"}},
+        ),
+        ({"password": {"type": "string", "description": f"ask {EMAIL}"}}, {"password": {"type": "string", "description": "ask [EMAIL]"}}),
+    ],
+)
+def test_an_object_with_anything_but_a_schema_in_it_is_hidden_and_so_are_values_in_schemas(value: object, expected: object) -> None:
+    assert masked(json.dumps(value)) == json.dumps(expected)
+
+
+def test_a_schema_that_breaks_off_is_hidden_and_so_is_one_under_a_rule_for_its_place() -> None:
+    assert masked('{"a": 1, "password": {"type": "string", "descr') == '{"a": 1, "password": "[PASSWORD]"'
+    rule = {"where": {"path": "$.password"}, "what": "value", "action": "label", "label": "PLACE"}
+    assert masked('{"password": {"type": "string"}}', "note", masker_of({"rules": [rule]})) == '{"password": "[PLACE]"}'
+
+
+def test_layers_of_json_are_read_as_deep_as_the_policy_says() -> None:
+    text = json.dumps({"a": json.dumps({"b": json.dumps({"password": "hunter2"})})})
+
+    assert "hunter2" not in (masked(text) or "")
+    assert masked(text, "note", masker_of({"limits": {"max_depth": 1}})) == FAILED.decode()
+
+
+def test_more_member_names_than_a_value_may_have_are_a_work_limit() -> None:
+    tally = fresh_tally()
+    few, many = ({f"name_{number}": number for number in range(count)} for count in (NAMES_MAX, 6 * NAMES_MAX))
+
+    assert MASKER.text(json.dumps(few).encode(), place_of(MASKER, "note"), tally) != FAILED
+    assert MASKER.text(json.dumps(many).encode(), place_of(MASKER, "note"), tally) == FAILED
+    assert tally.failures == {"work": 1}
+
+
+@pytest.mark.parametrize("filler", ["word ", "é ", '{"a": 1} '])
+def test_of_a_value_that_is_too_long_the_beginning_stays_and_a_value_on_the_border_goes(filler: str) -> None:
+    masker = masker_of({"limits": {"max_value_kib": 256}})
+    tally = fresh_tally()
+    size = 256 * 1024
+    text = (EMAIL + " " + filler * size).encode()[: size - 20] + f" {GITHUB} ".encode() + b"more " * 100
+
+    result = masker.text(text, place_of(masker, "note"), tally)
+
+    assert result is not None
+    assert result.startswith(b"[EMAIL] ")
+    assert result.endswith(CUT)
+    assert size - 2 * CUT_BYTES < len(result) < size
+    assert b"gh" + b"p_" not in result
+    assert tally.failures == {"bytes": 1}
+    assert tally.labels["CUT"] == 1
+    assert masker.text(result, place_of(masker, "note"), fresh_tally()) == result
+
+
+EXAMPLES = st.sampled_from([example for one in DETECTORS for example in (*one.matches, *one.misses)])
+GLUES = st.sampled_from([" ", "", ", ", "\n", "/", '"', "=", ": ", "\\n", "'", ";", "&", "|"])
+
+
+@given(st.lists(EXAMPLES, min_size=1, max_size=4), GLUES, st.booleans())
+@settings(max_examples=600, deadline=None, derandomize=True)
+def test_masking_the_examples_of_all_detectors_twice_is_masking_them_once(parts: list[str], glue: str, as_json: bool) -> None:
+    text = json.dumps({"a": glue.join(parts), "b": parts}) if as_json else glue.join(parts)
+    once = masked(text)
+
+    assert once is not None
+    assert masked(once) == once, "the second time something else is found"
+    if as_json:
+        json.loads(once)
 
 
 words = st.sampled_from([*SECRETS, "hello", "order 17", "für", "🎉", "[EMAIL]", "x=1", "\n", '"', "{", "\\u0040", "password: " + "hunter2!x"])

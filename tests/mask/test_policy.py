@@ -209,7 +209,7 @@ def test_a_rule_for_whole_values_works_on_keys_and_paths() -> None:
     ]
     scope = policy(rules=rules).scope("a", None)
 
-    assert scope.member("$.customer.name", "name") == KeyVerdict("mask", Action.LABEL, "CUSTOMER")
+    assert scope.member("$.customer.name", "name") == KeyVerdict("mask", Action.LABEL, "CUSTOMER", placed=True)
     assert scope.member("$.order.name", "name") == SCAN
     assert scope.member(None, "name").what == "mask"
     assert scope.key("customer.name") == SCAN
@@ -262,6 +262,7 @@ def test_switches_and_limits_are_passed_on() -> None:
         ({"patterns": [3, {"name": "x", "pattern": "a+", "label": "X"}]}, "patterns[1].pattern: at character 2: + has no upper bound"),
         ({"patterns": [{"name": "email", "pattern": "abcd", "label": "X"}]}, "patterns[0].name: email is taken"),
         ({"patterns": [{"name": "x", "pattern": "abc", "label": "X"}]}, "patterns[0].pattern: can match fewer than 4 bytes"),
+        ({"patterns": [{"name": "x", "pattern": "abcd", "label": "X", "words": ["staff", "é "]}]}, "patterns[0].words: a word needs 2 characters"),
         ({"patterns": [{"name": "x", "pattern": "(?:a{4,90}|b{4,90})", "label": "X"}]}, "patterns[0].pattern: needs a few fixed characters"),
         ({"patterns": [{"name": "x", "pattern": "abcd", "label": "X", "action": "keep"}]}, "patterns[0].action: can't be keep"),
         ({"rules": [{"where": {}, "what": "emial", "action": "label"}]}, "rules[0].what: there is no pack, detector or pattern 'emial'"),

@@ -126,7 +126,7 @@ DETECTORS: tuple[Detector, ...] = (
     _detector(
         "it-fiscal-code",
         "[A-Z]{6}[0-9]{2}[A-EHLMPRST][0-9]{2}[A-Z][0-9]{3}[A-Z]",
-        START + "[A-Z]{6}[0-9]{2}[A-EHLMPRST][0-9]{2}[A-Z]",
+        "[A-Z]{3}[0-9]{2}[A-EHLMPRST][0-9]{2}[A-Z]",
         national.it_fiscal_code,
         ("RSSMRA85T10A562S", "cf: rssmra85t10a562s"),
         ("RSSMRA85T10A562T", "RSSMRA85"),
@@ -245,7 +245,7 @@ DETECTORS: tuple[Detector, ...] = (
     _detector(
         "in-pan",
         "[A-Za-z]{5}[0-9]{4}[A-Za-z]",
-        START + "[A-Za-z]{5}[0-9]{4}[A-Za-z]",
+        "[A-Za-z]{3}[0-9]{4}[A-Za-z]",
         national.in_pan,
         ("PAN ABCPE1234F", "permanent account number: ABCPE1234F"),
         ("code ABCPE1234F", "PAN ABCDE1234F"),

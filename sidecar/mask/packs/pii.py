@@ -238,7 +238,7 @@ DETECTORS: tuple[Detector, ...] = (
         + "("
         + "[A-Z9]{5}[0-9]{6}[A-Z9]{2}[0-9][A-Z]{2}|[A-Z]{1,2}[0-9]{6,13}[A-Z0-9]{0,3}|[A-Z][0-9]{3}-[0-9]{4}-[0-9]{4}|[A-Z][0-9]{2}[A-Z][0-9A-Z]{5,8}"
         + ")",
-        START + "(?:[A-Z9]{5}[0-9]{6}|[A-Z]{1,2}[0-9]{6}|[A-Z][0-9]{3}-[0-9]{4}-|[A-Z][0-9]{2}[A-Z][0-9A-Z]{5})",
+        "[A-Z][0-9]{6}|[A-Z][0-9]{3}-[0-9]{4}-|[A-Z][0-9]{2}[A-Z][0-9A-Z]{5}|9[0-9]{6}[A-Z9]{2}[0-9][A-Z]{2}",
         40,
         ("driver's license D1234567", "driving licence MORGA657054SM9IJ", "Führerschein B07234567I5", "drivers_license: A123-4567-8901"),
         ("license MIT 2.0", "the driver drove 12345678 miles", "order D1234567"),
@@ -279,7 +279,7 @@ DETECTORS: tuple[Detector, ...] = (
     _detector(
         "vehicle-id",
         START + "(" + "[A-HJ-NPR-Z0-9]{12}[0-9]{5}" + ")",
-        START + "[A-HJ-NPR-Z0-9]{12}[0-9]{5}",
+        START + "[A-HJ-NPR-Z0-9]{17}",
         40,
         ("VIN 1HGCM82633A004352", "chassis number: WVWZZZ1JZXW000001"),
         ("id 1HGCM82633A004352", "VIN 12345"),
