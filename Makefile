@@ -69,8 +69,9 @@ prices: $(VENV)/dev.stamp ## Generate sidecar/enrich/prices.json anew (takes gen
 	$(BIN)/python -m scripts.generate_prices $(ARGS)
 
 .PHONY: docs
-docs: $(VENV)/dev.stamp ## Generate docs/configuration.md and docs/metrics.md
+docs: $(VENV)/dev.stamp ## Generate docs/configuration.md, docs/metrics.md, docs/trace.svg and the dashboards
 	$(BIN)/python -m scripts.generate_docs
+	$(BIN)/python -m scripts.draw_trace
 	$(BIN)/python -m scripts.generate_dashboards
 
 .PHONY: simulate

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import generate_docs
+from scripts import draw_trace, generate_docs
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -19,6 +19,10 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 def test_the_generated_pages_are_current() -> None:
     assert (ROOT / "docs/configuration.md").read_text(encoding="utf-8") == generate_docs.configuration()
     assert (ROOT / "docs/metrics.md").read_text(encoding="utf-8") == generate_docs.metrics()
+
+
+def test_the_picture_of_a_trace_is_what_the_pipeline_makes_of_it_today() -> None:
+    assert (ROOT / "docs/trace.svg").read_text(encoding="utf-8") == draw_trace.picture()
 
 
 def test_every_name_in_the_architecture_exists() -> None:
