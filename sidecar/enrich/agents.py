@@ -6,11 +6,9 @@ attributes ``langfuse.observation.metadata.agent_*``, by which Langfuse can filt
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import translate
-from typing import Annotated, TypeAlias, TypeVar
+from typing import Annotated, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct
@@ -20,6 +18,7 @@ from sidecar.enrich.edit import encode_all
 from sidecar.enrich.keys import METADATA
 from sidecar.enrich.names import normalise
 from sidecar.errors import ConfigError
+from sidecar.ruletree import Globs, GlobSet, entries, flag, struct_of, structs, texts, top
 
 MAX_RULES = 1000
 MAX_GLOBS = 2000
@@ -35,8 +34,6 @@ EXPECTED = f"{METADATA}.agent_model_expected"
 DRIFT = f"{METADATA}.agent_model_drift"
 """Present only where a model answered that was not expected; its value is that model."""
 
-Glob = Annotated[str, Meta(min_length=1, max_length=256)]
-Globs: TypeAlias = Glob | Annotated[list[Glob], Meta(min_length=1, max_length=100)]
 Label = Annotated[str, Meta(min_length=1, max_length=128)]
 Usd = Annotated[float, Meta(gt=0, le=1e9)]
 Tokens = Annotated[int, Meta(gt=0, le=10**15)]
@@ -83,21 +80,17 @@ class Entry(Struct, frozen=True, forbid_unknown_fields=True):
     budget: Budget | None = None
 
 
+class ModelBudgetEntry(Budget, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One entry of ``budgets``, as the file gives it."""
+
+    model: Globs
+
+
 class ModelBudget(Struct, frozen=True):
     """One entry of ``budgets``: the limits for the calls of all models that one of the globs fits."""
 
     models: tuple[str, ...]
     budget: Budget
-
-
-@dataclass(frozen=True, slots=True)
-class Models:
-    """The models that an agent is expected to use."""
-
-    globs: tuple[str, ...]
-    """As the operator wrote them."""
-    pattern: re.Pattern[str]
-    """All of them; for lower-case names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +104,7 @@ class Agent:
     team: str | None = None
     owner: str | None = None
     tags: tuple[str, ...] = ()
-    expected: Models | None = None
+    expected: GlobSet | None = None
     budget: Budget | None = None
     label: str = OTHER
     """For metrics, from agents.yaml alone: what a span says is not masked yet."""
@@ -127,29 +120,29 @@ class Rule:
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
         self.tags = tuple(entry.tags or ())
-        self.expected = None if entry.model is None else Models(_texts(entry.model), _compiled(entry.model))
+        self.expected = None if entry.model is None else GlobSet(entry.model)
         self.needs_id = entry.match.id is not None
         self._agent, self._id, self._service, self._scope = (
-            None if each is None else _compiled(each) for each in (entry.match.agent, entry.match.id, entry.match.service, entry.match.scope)
+            None if each is None else GlobSet(each) for each in (entry.match.agent, entry.match.id, entry.match.service, entry.match.scope)
         )
         self._attributes = encode_all(
             _known(
                 type=entry.type,
                 team=entry.team,
                 owner=entry.owner,
-                model_expected=_shown(self.expected.globs) if self.expected else None,
+                model_expected=_shown(self.expected.texts) if self.expected else None,
                 tags=msgspec.json.encode(self.tags).decode() if self.tags else None,
             )
         )
 
     def fits(self, names: tuple[str, ...], agent_id: str, service: str, scope: str) -> bool:
-        """Whether the rule is for such an agent. ``names`` are its spellings; all lower-case, ``""`` where the span does not say."""
+        """Whether the rule is for such an agent. ``names`` are its spellings; ``""`` where the span does not say."""
         if self.entry.name is None and not names:
             return False
-        for pattern, said in ((self._service, service), (self._scope, scope), (self._id, agent_id)):
-            if pattern is not None and not (said and pattern.fullmatch(said)):
+        for globs, said in ((self._service, service), (self._scope, scope), (self._id, agent_id)):
+            if globs is not None and not (said and globs.fits(said)):
                 return False
-        return self._agent is None or any(self._agent.fullmatch(each) for each in names)
+        return self._agent is None or any(map(self._agent.fits, names))
 
     def agent(self, name: str, said: str, version: str | None) -> Agent:
         """The agent, under the rule's name or else ``name``, which was ``said`` so; ``version`` is the span's own."""
@@ -157,7 +150,7 @@ class Rule:
         shown, version = entry.name or said, version or entry.version
         name = entry.name or name
         attributes = {**encode_all(_known(name=shown, version=version)), **self._attributes}
-        label = entry.name or _shown(_texts(entry.match.agent or entry.match.id or entry.match.service or entry.match.scope or OTHER))
+        label = entry.name or _shown(texts(entry.match.agent or entry.match.id or entry.match.service or entry.match.scope or OTHER))
         return Agent(name, entry.type, version, entry.team, entry.owner, self.tags, self.expected, entry.budget, label, name != shown, attributes)
 
 
@@ -174,27 +167,20 @@ class AgentRules:
 def parse_agents(tree: object) -> AgentRules:
     """The rules in what config/agents.yaml holds; raises ConfigError with every problem, each with its path."""
     problems: list[str] = []
-    if tree is None:
-        return AgentRules()
-    if not isinstance(tree, Mapping):
-        raise ConfigError(["agents file: expected a map with the keys agents, budgets, normalise"])
-    problems += [f"{key}: unknown key; known here: agents, budgets, normalise" for key in tree if key not in ("agents", "budgets", "normalise")]
-    normalised = tree.get("normalise", True)
-    if not isinstance(normalised, bool):
-        problems.append("normalise: expected true or false")
-    entries = [_entry(each, path, problems) for path, each in _list(tree, "agents", problems)]
-    budgets = [_model_budget(each, path, problems) for path, each in _list(tree, "budgets", problems)]
-    globs = sum(len(_texts(each)) for entry in entries if entry for each in msgspec.structs.astuple(entry.match) if each)
+    tree = top(tree, "agents", ("agents", "budgets", "normalise"), problems)
+    normalised = flag(tree, "normalise", True, problems)
+    found = [_entry(each, path, problems) for path, each in entries(tree, "agents", MAX_RULES, problems)]
+    budgets = tuple(_model_budget(each, path, problems) for path, each in structs(ModelBudgetEntry, tree, "budgets", MAX_RULES, problems))
+    globs = sum(len(texts(each)) for entry in found if entry for each in msgspec.structs.astuple(entry.match))
     if globs > MAX_GLOBS:
         problems.append(f"agents: {globs} globs in matches are more than the limit of {MAX_GLOBS}")
     if problems:
         raise ConfigError(problems)
-    rules = tuple(Rule(each) for each in entries if each is not None)
-    return AgentRules(rules, normalised is not False, tuple(each for each in budgets if each is not None))
+    return AgentRules(tuple(Rule(each) for each in found if each is not None), normalised, budgets)
 
 
 _Key: TypeAlias = "tuple[str | None, str | None, str | None, str | None, str]"
-_DriftKey: TypeAlias = "tuple[re.Pattern[str], tuple[str | None, ...]]"
+_DriftKey: TypeAlias = "tuple[GlobSet, tuple[str | None, ...]]"
 
 
 class AgentBook:
@@ -241,7 +227,7 @@ class AgentBook:
         """As the function ``drifts``, remembered."""
         if agent.expected is None:
             return False
-        key = (agent.expected.pattern, model_names)
+        key = (agent.expected, model_names)
         found = self._drifts.get(key)
         if found is None:
             found = self._old_drifts.get(key)
@@ -271,10 +257,10 @@ class AgentBook:
             said = identity
         shown = "" if not said else normal_name(said) if self._rules.normalise else tidy(said)
         own_version = tidy(version or "", MAX_VERSION) or None
-        spellings = tuple(dict.fromkeys(each.lower() for each in (said, shown) if each))
-        where = tidy(service or "", MAX_READ).lower(), tidy(scope, MAX_READ).lower()
+        spellings = tuple(dict.fromkeys(each for each in (said, shown) if each))
+        where = tidy(service or "", MAX_READ), tidy(scope, MAX_READ)
         for rule in self._rules.rules:
-            if rule.fits(spellings, identity.lower(), *where):
+            if rule.fits(spellings, identity, *where):
                 return rule.agent(shown, said, own_version)
         if not shown:
             return None
@@ -295,16 +281,16 @@ def drifts(agent: Agent, model_names: tuple[str | None, ...]) -> bool:
     if agent.expected is None:
         return False
     names = [each for each in model_names if each]
-    return bool(names) and not any(agent.expected.pattern.fullmatch(each) for name in names for each in _spellings(name))
+    return bool(names) and not any(agent.expected.fits(each) for name in names for each in _spellings(name))
 
 
-def drift_attributes(expected: Models, got: str) -> dict[str, bytes]:
+def drift_attributes(expected: GlobSet, got: str) -> dict[str, bytes]:
     """What marks a call of a model that was not expected: the model that answered, and what was expected instead."""
-    return encode_all({DRIFT: got[:MAX_READ], EXPECTED: _shown(expected.globs)})
+    return encode_all({DRIFT: got[:MAX_READ], EXPECTED: _shown(expected.texts)})
 
 
 def _spellings(model: str) -> Iterable[str]:
-    yield model[:MAX_READ].strip().lower()
+    yield model[:MAX_READ].strip()
     name = normalise(model)
     if name is not None:
         yield name.model
@@ -323,33 +309,12 @@ def _shown(globs: tuple[str, ...]) -> str:
     return ", ".join(globs)[:MAX_READ]
 
 
-def _texts(globs: str | list[str]) -> tuple[str, ...]:
-    return (globs,) if isinstance(globs, str) else tuple(globs)
-
-
-def _compiled(globs: str | list[str]) -> re.Pattern[str]:
-    return re.compile("|".join(translate(each.lower()) for each in _texts(globs)))
-
-
-def _list(tree: Mapping[object, object], key: str, problems: list[str]) -> list[tuple[str, object]]:
-    """The entries of a list and their paths."""
-    entries = tree.get(key) or []
-    if not isinstance(entries, list):
-        problems.append(f"{key}: expected a list")
-        return []
-    if len(entries) > MAX_RULES:
-        problems.append(f"{key}: {len(entries)} entries are more than the limit of {MAX_RULES}")
-        return []
-    return [(f"{key}[{position}]", each) for position, each in enumerate(entries)]
-
-
 def _entry(value: object, path: str, problems: list[str]) -> Entry | None:
     if isinstance(value, Mapping) and isinstance(value.get("match"), str | list):
         value = {**value, "match": {"agent": value["match"]}}
-    entry = _section(Entry, value, path, problems)
+    entry = struct_of(Entry, value, path, problems)
     if entry is None:
         return None
-    before = len(problems)
     if entry.match == Match():
         problems.append(f"{path}.match: needs at least one of agent, id, service, scope")
     labels = [(key, getattr(entry, key)) for key in ("name", "type", "version", "team", "owner")]
@@ -359,56 +324,15 @@ def _entry(value: object, path: str, problems: list[str]) -> Entry | None:
         problems.append(f"{path}.budget: {_NO_LIMIT}")
     if entry == Entry(match=entry.match):
         problems.append(f"{path}: does nothing; give at least one of name, type, version, team, owner, tags, model, budget")
-    return entry if len(problems) == before else None
+    return entry
 
 
-def _model_budget(value: object, path: str, problems: list[str]) -> ModelBudget | None:
-    if not isinstance(value, Mapping):
-        problems.append(f"{path}: expected a map")
-        return None
-    before, models = len(problems), None
-    if "model" not in value:
-        problems.append(f"{path}.model: is required")
-    else:
-        models = _value(Globs, value["model"], f"{path}.model", problems)
-    budget = _section(Budget, {key: each for key, each in value.items() if key != "model"}, path, problems)
+_LIMITS = Budget.__struct_fields__
+_NO_LIMIT = f"needs at least one of {', '.join(_LIMITS)}"
+
+
+def _model_budget(entry: ModelBudgetEntry, path: str, problems: list[str]) -> ModelBudget:
+    budget = Budget(*(getattr(entry, key) for key in _LIMITS))
     if budget == Budget():
         problems.append(f"{path}: {_NO_LIMIT}")
-    if len(problems) > before or budget is None or not isinstance(models, str | list):
-        return None
-    return ModelBudget(_texts(models), budget)
-
-
-_NO_LIMIT = f"needs at least one of {', '.join(Budget.__struct_fields__)}"
-_SECTIONS: Mapping[str, type[Struct]] = {"match": Match, "budget": Budget}
-_S = TypeVar("_S", bound=Struct)
-
-
-def _section(kind: type[_S], value: object, path: str, problems: list[str]) -> _S | None:
-    """A struct of a map, field by field, so that every problem is found at once."""
-    if not isinstance(value, Mapping):
-        problems.append(f"{path}: expected a map")
-        return None
-    before = len(problems)
-    fields = {each.encode_name: each for each in msgspec.structs.fields(kind)}
-    problems += [f"{path}.{key}: unknown key; known here: {', '.join(sorted(fields))}" for key in value if key not in fields]
-    built: dict[str, object] = {}
-    for key, each in fields.items():
-        if key not in value:
-            if each.required:
-                problems.append(f"{path}.{key}: is required")
-        elif key in _SECTIONS and value[key] is not None:
-            built[key] = _section(_SECTIONS[key], value[key], f"{path}.{key}", problems)
-        else:
-            built[key] = _value(each.type, value[key], f"{path}.{key}", problems)
-    return kind(**built) if len(problems) == before else None
-
-
-def _value(kind: object, value: object, path: str, problems: list[str]) -> object:
-    """The value as ``kind``; on a problem it is noted and None given."""
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        said, _, where = str(error).replace("`", "").partition(" - at $")
-        problems.append(f"{path}{where}: {said}")
-        return None
+    return ModelBudget(texts(entry.model), budget)

@@ -7,29 +7,27 @@ It must not read files or know the price table.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from fnmatch import translate
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
 
-from sidecar.enrich.names import MAX_NAME, ModelName, normalise
+from sidecar.enrich.names import ModelName, normalise
 from sidecar.enrich.price_table import Price, Rates
 from sidecar.errors import ConfigError
+from sidecar.ruletree import Glob, Globs, GlobSet, structs, top
 
 MAX_RULES = 1000
 """A rule costs about 0.2 us for a name that is met for the first time: 0.2 ms in all."""
-
-Glob = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
 
 
 class Match(Struct, frozen=True, forbid_unknown_fields=True):
     """Which names a rule is for; every glob is compared without regard to case."""
 
-    model: Glob | list[Glob] = "*"
+    model: Globs = "*"
     """The name as the span has it, or without decoration (``gpt-4o`` of ``azure/gpt-4o-2024-08-06``)."""
-    provider: Glob | list[Glob] = "*"
+    provider: Globs = "*"
     """The provider's id (``azure``, ``aws``, ``openai``, ``ollama``, ...); ``""`` in the span only matches ``*``."""
 
 
@@ -43,7 +41,7 @@ class Tier(Struct, frozen=True, forbid_unknown_fields=True):
 class Rule(Struct, frozen=True, forbid_unknown_fields=True, rename={"alias": "as"}):
     """One entry of ``models``: the first whose match fits is used."""
 
-    match: Glob | list[Glob] | Match
+    match: Globs | Match
     """A glob on the model's name, several, or ``{model, provider}``."""
     alias: Glob | None = None
     """Use the price, context window and family of this model: ``gpt-4o``, ``anthropic/claude-sonnet-4-5``."""
@@ -68,12 +66,12 @@ class Override:
         self.rule = rule
         self.target = normalise(rule.alias) if rule.alias else None
         self.price = _price(rule.prices, rule.tiers) if rule.prices is not None else None
-        self._model = _globs(match.model)
-        self._provider = _globs(match.provider)
+        self._model = GlobSet(match.model)
+        self._provider = GlobSet(match.provider)
 
     def fits(self, name: ModelName) -> bool:
         """Whether the rule is for this name."""
-        return bool(self._provider.fullmatch(name.provider or "")) and any(self._model.fullmatch(each) for each in (name.model, *name.spellings))
+        return self._provider.fits(name.provider or "") and any(map(self._model.fits, (name.model, *name.spellings)))
 
 
 class ModelRules:
@@ -93,65 +91,25 @@ class ModelRules:
 def parse_models(tree: object) -> ModelRules:
     """The rules in what config/models.yaml holds; raises ConfigError with every problem, each with its path."""
     problems: list[str] = []
-    if tree is None:
-        return ModelRules()
-    if not isinstance(tree, Mapping):
-        raise ConfigError(["models file: expected a map with the key models"])
-    problems += [f"{key}: unknown key; known here: models" for key in tree if key != "models"]
-    entries = tree.get("models") or []
-    if not isinstance(entries, list):
-        problems.append("models: expected a list of rules")
-        entries = []
-    if len(entries) > MAX_RULES:
-        problems.append(f"models: {len(entries)} rules are more than the limit of {MAX_RULES}")
-        entries = []
-    rules = [_rule(entry, f"models[{position}]", problems) for position, entry in enumerate(entries)]
+    rules = []
+    for path, rule in structs(Rule, top(tree, "models", ("models",), problems), "models", MAX_RULES, problems):
+        _check(rule, path, problems)
+        rules.append((path, rule))
     if problems:
         raise ConfigError(problems)
-    return ModelRules([Override(f"models[{position}]", rule) for position, rule in enumerate(rules) if rule is not None])
+    return ModelRules([Override(path, rule) for path, rule in rules])
 
 
-def _rule(entry: object, path: str, problems: list[str]) -> Rule | None:
-    built = _section(Rule, entry, path, problems)
-    if not isinstance(built, Rule):
-        return None
-    before = len(problems)
-    if built.alias is not None and normalise(built.alias) is None:
+def _check(rule: Rule, path: str, problems: list[str]) -> None:
+    if rule.alias is not None and normalise(rule.alias) is None:
         problems.append(f"{path}.as: is not a model's name")
-    if built.tiers and built.prices is None:
+    if rule.tiers and rule.prices is None:
         problems.append(f"{path}.tiers: needs prices, which hold below the first tier")
-    starts = [tier.above_tokens for tier in built.tiers]
+    starts = [tier.above_tokens for tier in rule.tiers]
     if starts != sorted(set(starts)):
         problems.append(f"{path}.tiers: above_tokens must rise from tier to tier")
-    if built == Rule(match=built.match):
+    if rule == Rule(match=rule.match):
         problems.append(f"{path}: does nothing; give at least one of as, provider, family, context_window, prices")
-    return built if len(problems) == before else None
-
-
-_SECTIONS: Mapping[str, type[Struct]] = {"prices": Rates}
-
-
-def _section(kind: type[Struct], value: object, path: str, problems: list[str]) -> Struct | None:
-    """A struct of a map, field by field, so that every problem is found at once."""
-    if not isinstance(value, Mapping):
-        problems.append(f"{path}: expected a map")
-        return None
-    fields = {each.encode_name: each for each in msgspec.structs.fields(kind)}
-    problems += [f"{path}.{key}: unknown key; known here: {', '.join(sorted(fields))}" for key in value if key not in fields]
-    before, built = len(problems), {}
-    for key, each in fields.items():
-        if key not in value:
-            if each.required:
-                problems.append(f"{path}.{key}: is required")
-        elif key in _SECTIONS and value[key] is not None:
-            built[each.name] = _section(_SECTIONS[key], value[key], f"{path}.{key}", problems)
-        else:
-            try:
-                built[each.name] = msgspec.convert(value[key], each.type)
-            except msgspec.ValidationError as error:
-                said, _, where = str(error).replace("`", "").partition(" - at $")
-                problems.append(f"{path}.{key}{where}: {said}")
-    return kind(**built) if len(problems) == before else None
 
 
 def _price(rates: Rates, tiers: Sequence[Tier]) -> Price:
@@ -160,11 +118,6 @@ def _price(rates: Rates, tiers: Sequence[Tier]) -> Price:
         changed = {key: value for key, value in msgspec.structs.asdict(tier.prices).items() if value is not None}
         above.append((tier.above_tokens, msgspec.structs.replace(above[-1][1] if above else rates, **changed)))
     return Price(rates=rates, above=above)
-
-
-def _globs(patterns: str | list[str]) -> re.Pattern[str]:
-    texts = [patterns] if isinstance(patterns, str) else patterns
-    return re.compile("|".join(translate(each.lower()) for each in texts))
 
 
 _FAMILIES = {

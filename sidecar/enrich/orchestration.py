@@ -17,8 +17,9 @@ from sidecar.enrich.dialects import labels
 from sidecar.enrich.edit import encode_all
 from sidecar.enrich.facts import Facts, Kind
 from sidecar.enrich.keys import METADATA
-from sidecar.enrich.orchestration_rules import CALLS, Compiled, ConfidenceSource, Rules, SignalKind, Source, find_glob, listed, parse_orchestration
+from sidecar.enrich.orchestration_rules import CALLS, Compiled, ConfidenceSource, Rules, SignalKind, Source, find_glob, parse_orchestration
 from sidecar.enrich.view import AttributeView, EventView, SpanView
+from sidecar.ruletree import texts
 
 __all__ = ["Rules", "Signal", "SignalKind", "ToolUse", "parse_orchestration", "read_signals", "signal_attributes", "tool_use"]
 
@@ -152,14 +153,14 @@ def _find(
     """The first text that a source leads to."""
     if source is None:
         return None
-    keys = listed(source.attribute)
+    keys = texts(source.attribute)
     for holder in holders:
         for key in keys:
             text = read(holder.get(key))
             if text:
                 return text
     if source.argument:
-        text = _argument(facts, listed(source.argument))
+        text = _argument(facts, texts(source.argument))
         if text:
             return text
     if source.capture is not None and source.capture <= len(captures):
@@ -201,7 +202,7 @@ def _confidence(source: ConfidenceSource | None, holders: tuple[AttributeView, .
     if source is None:
         return None
     for holder in holders:
-        for key in listed(source.attribute):
+        for key in texts(source.attribute):
             number = holder.float(key)
             if number is not None and source.unit == "percent" and 1 < number <= 100:
                 number /= 100
@@ -238,21 +239,21 @@ def signal_attributes(signals: Iterable[Signal]) -> dict[str, bytes]:
     handoff_from; conflict; resolution (its outcome, or its name), resolution_by; heartbeat, heartbeat_progress.
     """
     last = {signal.kind: signal for signal in signals}
-    texts: dict[str, str | None] = {}
+    said: dict[str, str | None] = {}
     for kind, signal in last.items():
-        texts[kind] = signal.name
+        said[kind] = signal.name
         if kind is SignalKind.DECISION:
-            texts["decision_outcome"] = signal.outcome
-            texts["decision_confidence"] = None if signal.confidence is None else f"{signal.confidence:.4g}"
+            said["decision_outcome"] = signal.outcome
+            said["decision_confidence"] = None if signal.confidence is None else f"{signal.confidence:.4g}"
         elif kind is SignalKind.HANDOFF:
-            texts["handoff_to"] = signal.target
-            texts["handoff_from"] = signal.source
+            said["handoff_to"] = signal.target
+            said["handoff_from"] = signal.source
         elif kind is SignalKind.RESOLUTION:
-            texts[kind] = signal.outcome or signal.name
-            texts["resolution_by"] = signal.target
+            said[kind] = signal.outcome or signal.name
+            said["resolution_by"] = signal.target
         elif kind is SignalKind.HEARTBEAT:
-            texts["heartbeat_progress"] = signal.outcome
-    return encode_all({f"{METADATA}.{key}": text for key, text in texts.items() if text})
+            said["heartbeat_progress"] = signal.outcome
+    return encode_all({f"{METADATA}.{key}": text for key, text in said.items() if text})
 
 
 def tool_use(view: SpanView, facts: Facts) -> ToolUse | None:

@@ -7,7 +7,7 @@ that a span's name, tool, keys or events can fit. It must not read files or valu
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from enum import StrEnum
 from typing import Annotated, Literal, NamedTuple, TypeAlias
@@ -17,11 +17,10 @@ from msgspec import Meta, Struct
 
 from sidecar.enrich.facts import Kind
 from sidecar.errors import ConfigError
+from sidecar.ruletree import MAX_COMPARED, structs, texts, top
 
 MAX_RULES = 200
 """Of one file. A name that is met for the first time costs about 0.1 us a glob."""
-MAX_SUBJECT = 256
-"""Characters of a name that are compared with globs."""
 _MAX_REMEMBERED = 128
 """Characters of a name whose rules are remembered."""
 
@@ -106,11 +105,11 @@ class Compiled:
         self.order = order
         self.rule = rule
         self.signal = rule.signal
-        self.keys = listed(match.attribute)
+        self.keys = texts(match.attribute)
         self.values = compile_globs(match.value)
         self.spans = compile_globs(match.span)
         self.tools = compile_globs(match.tool)
-        self.events = listed(match.event)
+        self.events = texts(match.event)
         self.excluded = compile_globs(match.excluded)
         self._scopes = compile_globs(match.scope)
         self._kinds = _kinds(match)
@@ -189,7 +188,7 @@ class _Names:
         if known is not None:
             return known
         if len(name) > _MAX_REMEMBERED:
-            return self._search(name[:MAX_SUBJECT])
+            return self._search(name[:MAX_COMPARED])
         known = self._old.pop(name, None)
         if known is None:
             known = self._search(name)
@@ -211,17 +210,14 @@ def parse_orchestration(tree: object, builtin: object = None) -> Rules:
     Raises ConfigError with every problem of ``tree``, each with its path; a problem of ``builtin`` is raised in the same way.
     """
     problems: list[str] = []
-    own, kinds = _parse(tree, "", problems)
-    built_in, _ = _parse(builtin, "built-in ", problems)
+    built_in_problems: list[str] = []
+    own, kinds = _parse(tree, problems)
+    built_in, _ = _parse(builtin, built_in_problems)
+    problems += [f"built-in {each}" for each in built_in_problems]
     if problems:
         raise ConfigError(problems)
     rules = [*own, *(rule for rule in built_in if rule.signal in kinds)]
     return Rules([Compiled(order, rule) for order, rule in enumerate(rules)])
-
-
-def listed(value: str | list[str] | None) -> tuple[str, ...]:
-    """One or several, as a tuple."""
-    return () if value is None else (value,) if isinstance(value, str) else tuple(value)
 
 
 _FLAGS = re.IGNORECASE | re.DOTALL
@@ -229,7 +225,7 @@ _FLAGS = re.IGNORECASE | re.DOTALL
 
 def compile_globs(globs: str | list[str] | None) -> tuple[re.Pattern[str], ...]:
     """Patterns with a group for each ``*``. Groups before the last are atomic, so a search is linear in the name."""
-    return tuple(re.compile(_pattern(glob), _FLAGS) for glob in listed(globs))
+    return tuple(re.compile(_pattern(glob), _FLAGS) for glob in texts(globs))
 
 
 def _pattern(glob: str) -> str:
@@ -242,7 +238,7 @@ def _pattern(glob: str) -> str:
 def find_glob(patterns: Iterable[re.Pattern[str]], name: str) -> tuple[str, ...] | None:
     """What the stars of the first pattern that fits stood for; None when none fits."""
     for pattern in patterns:
-        found = pattern.fullmatch(name[:MAX_SUBJECT])
+        found = pattern.fullmatch(name[:MAX_COMPARED])
         if found is not None:
             return found.groups()
     return None
@@ -255,43 +251,29 @@ def _kinds(match: Match) -> frozenset[Kind]:
     return agents_work - CALLS if match.span is not None else agents_work
 
 
-def _parse(tree: object, prefix: str, problems: list[str]) -> tuple[list[Rule], frozenset[SignalKind]]:
+def _parse(tree: object, problems: list[str]) -> tuple[list[Rule], frozenset[SignalKind]]:
     """The rules of one file, and the kinds of signals for which the built-in ones stay."""
-    everything = frozenset(SignalKind)
-    if tree is None:
-        return [], everything
-    if not isinstance(tree, Mapping):
-        problems.append(f"{prefix}enrich file: expected a map with the keys builtin, rules")
-        return [], everything
-    problems += [f"{prefix}{key}: unknown key; known here: builtin, rules" for key in tree if key not in {"builtin", "rules"}]
-    kinds = _builtin(tree.get("builtin", True), f"{prefix}builtin", problems)
-    entries = tree.get("rules") or []
-    if not isinstance(entries, list):
-        problems.append(f"{prefix}rules: expected a list of rules")
-        return [], kinds
-    if len(entries) > MAX_RULES:
-        problems.append(f"{prefix}rules: {len(entries)} rules are more than the limit of {MAX_RULES}")
-        return [], kinds
-    rules = [_rule(entry, f"{prefix}rules[{position}]", problems) for position, entry in enumerate(entries)]
-    return [rule for rule in rules if rule is not None], kinds
+    tree = top(tree, "enrich", ("builtin", "rules"), problems)
+    kinds = _builtin(tree.get("builtin", True), problems)
+    rules = []
+    for path, rule in structs(Rule, tree, "rules", MAX_RULES, problems):
+        _check(rule, path, problems)
+        rules.append(rule)
+    return rules, kinds
 
 
-def _builtin(value: object, path: str, problems: list[str]) -> frozenset[SignalKind]:
+def _builtin(value: object, problems: list[str]) -> frozenset[SignalKind]:
     if isinstance(value, bool):
         return frozenset(SignalKind) if value else frozenset()
     try:
         return frozenset(msgspec.convert(value, list[SignalKind]))
     except msgspec.ValidationError:
-        problems.append(f"{path}: expected true, false, or a list of {', '.join(SignalKind)}")
+        problems.append(f"builtin: expected true, false, or a list of {', '.join(SignalKind)}")
         return frozenset()
 
 
-def _rule(entry: object, path: str, problems: list[str]) -> Rule | None:
-    before = len(problems)
-    built = _section(Rule, entry, path, problems)
-    if not isinstance(built, Rule):
-        return None
-    match = built.match
+def _check(rule: Rule, path: str, problems: list[str]) -> None:
+    match = rule.match
     if match.span is None and match.tool is None and match.attribute is None and match.event is None:
         problems.append(f"{path}.match: needs at least one of span, tool, attribute, event")
     if match.event is not None and (match.span is not None or match.tool is not None):
@@ -302,46 +284,12 @@ def _rule(entry: object, path: str, problems: list[str]) -> Rule | None:
         problems.append(f"{path}.match.except: needs span or tool")
     if match.kind is not None and Kind.INFRA in _kinds(match):
         problems.append(f"{path}.match.kind: infra spans carry no signals")
-    stars = max((glob.count("*") for glob in listed(match.tool) or listed(match.span)), default=0)
+    stars = max((glob.count("*") for glob in texts(match.tool) or texts(match.span)), default=0)
     for field in ("name", "outcome", "target", "source"):
-        given = getattr(built, field)
+        given = getattr(rule, field)
         if not isinstance(given, Source):
             continue
         if given == Source():
             problems.append(f"{path}.{field}: needs at least one of attribute, argument, capture")
         if given.capture is not None and given.capture > stars:
             problems.append(f"{path}.{field}.capture: no glob on a tool or a span has {given.capture} *")
-    return built if len(problems) == before else None
-
-
-_SECTIONS: Mapping[str, type[Struct]] = {
-    "match": Match,
-    "name": Source,
-    "outcome": Source,
-    "confidence": ConfidenceSource,
-    "target": Source,
-    "source": Source,
-}
-
-
-def _section(kind: type[Struct], value: object, path: str, problems: list[str]) -> Struct | None:
-    """A struct of a map, field by field, so that every problem is found at once."""
-    if not isinstance(value, Mapping):
-        problems.append(f"{path}: expected a map")
-        return None
-    fields = {each.encode_name: each for each in msgspec.structs.fields(kind)}
-    problems += [f"{path}.{key}: unknown key; known here: {', '.join(sorted(fields))}" for key in value if key not in fields]
-    before, built = len(problems), {}
-    for key, each in fields.items():
-        if key not in value:
-            if each.required:
-                problems.append(f"{path}.{key}: is required")
-        elif kind is Rule and key in _SECTIONS and isinstance(value[key], Mapping):
-            built[each.name] = _section(_SECTIONS[key], value[key], f"{path}.{key}", problems)
-        else:
-            try:
-                built[each.name] = msgspec.convert(value[key], each.type)
-            except msgspec.ValidationError as error:
-                said, _, where = str(error).replace("`", "").partition(" - at $")
-                problems.append(f"{path}.{key}{where}: {said}")
-    return kind(**built) if len(problems) == before else None

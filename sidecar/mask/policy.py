@@ -12,10 +12,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import msgspec
-from msgspec import Struct
 
 from sidecar.errors import ConfigError
 from sidecar.mask.actions import Action, own_labels, replacement
@@ -37,15 +36,14 @@ from sidecar.mask.policy_file import (
     PolicyFile,
     Rule,
     RuleEntry,
-    Where,
     WorkLimits,
     default_action,
     machine_rules,
     named,
     own_detector,
-    texts,
     what_table,
 )
+from sidecar.ruletree import flag, part, structs, texts, top, value_of
 
 NAME_CHARS_MAX = 128
 """Of a name that is remembered."""
@@ -59,43 +57,41 @@ WORD_CHARS_MIN = 2
 """Of a context word: single letters stand before almost anything."""
 ID = "ID"
 
-_T = TypeVar("_T", bound=Struct)
-
 
 def parse_policy(tree: object, known: Sequence[Detector]) -> PolicyFile:
     """The policy in what config/masking.yaml holds; ConfigError names every problem with its path. ``known`` are the detectors that ship."""
-    if tree is None:
-        tree = {}
-    if not isinstance(tree, Mapping):
-        raise ConfigError([f"masking file: expected a map with the keys {', '.join(_KNOWN_KEYS)}"])
-    problems = [f"{key}: unknown key; known here: {', '.join(_KNOWN_KEYS)}" for key in tree if key not in _KNOWN_KEYS]
-    patterns = _entries(PatternEntry, tree, "patterns", problems)
+    problems: list[str] = []
+    tree = top(tree, "masking", _KNOWN_KEYS, problems)
+    patterns = tuple(structs(PatternEntry, tree, "patterns", ENTRIES_MAX, problems))
     _check_patterns(patterns, known, problems)
     names = {each.name for each in known}
     packs = {**PACK_ACTIONS, **_actions(tree, "packs", {each.value for each in Pack}, "pack", problems)}
     detectors = _actions(tree, "detectors", names, "detector", problems)
-    keys = _entries(KeyEntry, tree, "keys", problems)
-    for path, entry in keys:
+    keys = []
+    for path, entry in structs(KeyEntry, tree, "keys", ENTRIES_MAX, problems):
         _check_key_rule(entry, path, problems)
-    rules = _entries(RuleEntry, tree, "rules", problems)
+        keys.append(entry)
     own = tuple(entry for _, entry in patterns)
     table = what_table(known, own)
-    for path, rule in rules:
+    rules = []
+    for path, rule in structs(RuleEntry, tree, "rules", ENTRIES_MAX, problems):
         _check_rule(rule, path, table, problems)
-    allow = _part(Allow, tree, "allow", problems)
+        rules.append(rule)
+    allow = part(Allow, tree, "allow", problems)
     _check_allow(allow, problems)
-    identity = _part(Identity, tree, "identity", problems)
+    identity = part(Identity, tree, "identity", problems)
     for position, glob in enumerate(identity.keys):
         if not any(word.strip("*") for word in words_of(glob)):
             problems.append(f"identity.keys[{position}]: would make every value an identity")
     if identity.action is Action.KEEP:
         problems.append("identity.action: can't be keep; name what to keep in rules")
-    limits = _part(LimitsEntry, tree, "limits", problems)
-    flags = {key: _flag(tree, key, default, problems) for key, default in (("built_in_names", True), ("dry_run", False))}
+    limits = part(LimitsEntry, tree, "limits", problems)
+    flags = {key: flag(tree, key, default, problems) for key, default in (("built_in_names", True), ("dry_run", False))}
     if problems:
         raise ConfigError(problems)
-    key_rules, chosen = tuple(entry for _, entry in keys), tuple(rule for _, rule in rules)
-    return PolicyFile(packs, detectors, key_rules, own, chosen, allow, identity, flags["built_in_names"], flags["dry_run"], limits, tuple(known))
+    return PolicyFile(
+        packs, detectors, tuple(keys), own, tuple(rules), allow, identity, flags["built_in_names"], flags["dry_run"], limits, tuple(known)
+    )
 
 
 _KNOWN_KEYS = ("packs", "detectors", "keys", "patterns", "rules", "allow", "identity", "built_in_names", "dry_run", "limits")
@@ -185,68 +181,9 @@ def _actions(tree: Mapping[object, object], key: str, names: set[str], kind: str
             problems.append(f"{key}.{name}: there is no such {kind}{near}")
         elif said is False or said == "off":
             actions[str(name)] = Action.KEEP
-        elif isinstance(action := _convert(Action, said, f"{key}.{name}", problems), Action):
+        elif isinstance(action := value_of(Action, said, f"{key}.{name}", problems), Action):
             actions[str(name)] = action
     return actions
-
-
-def _entries(kind: type[_T], tree: Mapping[object, object], key: str, problems: list[str]) -> tuple[tuple[str, _T], ...]:
-    """The good entries of a list, each with its path."""
-    entries = tree.get(key) or []
-    if not isinstance(entries, list):
-        problems.append(f"{key}: expected a list")
-        return ()
-    if len(entries) > ENTRIES_MAX:
-        problems.append(f"{key}: {len(entries)} entries are more than the limit of {ENTRIES_MAX}")
-        return ()
-    paths = [f"{key}[{position}]" for position in range(len(entries))]
-    built = [(path, _section(kind, each, path, problems)) for path, each in zip(paths, entries, strict=True)]
-    return tuple((path, each) for path, each in built if each is not None)
-
-
-def _part(kind: type[_T], tree: Mapping[object, object], key: str, problems: list[str]) -> _T:
-    """A section of the file, or what holds without it."""
-    given = tree.get(key)
-    return (None if given is None else _section(kind, given, key, problems)) or kind()
-
-
-def _section(kind: type[_T], value: object, path: str, problems: list[str]) -> _T | None:
-    """A struct of a map, field by field, so that every problem is found at once."""
-    if not isinstance(value, Mapping):
-        problems.append(f"{path}: expected a map")
-        return None
-    before = len(problems)
-    fields = {each.encode_name: each for each in msgspec.structs.fields(kind)}
-    problems += [f"{path}.{key}: unknown key; known here: {', '.join(sorted(fields))}" for key in value if key not in fields]
-    built: dict[str, object] = {}
-    for key, each in fields.items():
-        if key not in value:
-            if each.required:
-                problems.append(f"{path}.{key}: is required")
-        elif each.type is Where:
-            built[key] = _section(Where, value[key], f"{path}.{key}", problems)
-        else:
-            built[key] = _convert(each.type, value[key], f"{path}.{key}", problems)
-    return kind(**built) if len(problems) == before else None
-
-
-def _convert(kind: object, value: object, path: str, problems: list[str]) -> object:
-    """The value as ``kind``; on a problem it is noted and None given."""
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        said, _, where = str(error).replace("`", "").partition(" - at $")
-        known = f"; there are: {', '.join(Action)}" if kind is Action else ""
-        problems.append(f"{path}{where}: {said}{known}")
-        return None
-
-
-def _flag(tree: Mapping[object, object], key: str, default: bool, problems: list[str]) -> bool:
-    given = tree.get(key, default)
-    if not isinstance(given, bool):
-        problems.append(f"{key}: expected true or false")
-        return default
-    return given
 
 
 _Chosen = tuple[tuple[Rule, bool], ...]

@@ -15,6 +15,7 @@ from sidecar.mask.actions import LABEL, Action
 from sidecar.mask.detector import Detector, Pack
 from sidecar.mask.keys import MACHINE_KEYS, MACHINE_LOOKALIKES, Glob
 from sidecar.mask.own_pattern import read_pattern
+from sidecar.ruletree import texts
 
 ENTRIES_MAX = 500
 """Of each list. A rule costs about 1 us for a key or an agent that is met for the first time."""
@@ -130,11 +131,6 @@ class PolicyFile(Struct, frozen=True):
     limits: LimitsEntry = LimitsEntry()
     known: tuple[Detector, ...] = ()
     """The table that names were checked against."""
-
-
-def texts(globs: str | list[str] | None) -> tuple[str, ...]:
-    """One glob or several, as a tuple."""
-    return () if globs is None else (globs,) if isinstance(globs, str) else tuple(globs)
 
 
 def own_detector(entry: PatternEntry) -> Detector:

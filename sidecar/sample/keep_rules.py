@@ -6,17 +6,16 @@ It must not read files, decide about traces, or know pressure. No rule may look 
 
 from __future__ import annotations
 
-import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from fnmatch import translate
-from typing import Annotated, NamedTuple, TypeAlias, TypeVar
+from typing import Annotated, NamedTuple
 
-import msgspec
 from msgspec import Meta, Struct
 
 from sidecar.enrich.facts import ErrorKind, Facts, Kind
 from sidecar.enrich.view import SpanView
 from sidecar.errors import ConfigError
+from sidecar.ruletree import MAX_COMPARED, Globs, GlobSet, part, structs, top, value_of
 from sidecar.sample.budget import Budget, Capacity, daily, monthly
 from sidecar.wire.attributes import Value
 
@@ -38,8 +37,6 @@ SAMPLING_PRIORITY = "sampling.priority"
 MAX_RULES = 100
 """Of own rules: their names are labels. A rule costs about 0.5 us for a span while something is sampled."""
 MAX_PROBABILITIES = 1000
-MAX_COMPARED = 256
-"""Characters of a value that globs are compared with."""
 MAX_REMEMBERED = 1024
 """Base probabilities by agent and service: 1,024 * 1.2 KB = 1.2 MB at most; all are forgotten when there are more."""
 
@@ -48,11 +45,10 @@ _EVALUATION_EVENTS = frozenset({b"gen_ai.evaluation.result"})
 _FEEDBACK = ("feedback", "user_feedback", "user.feedback", "feedback.score", "feedback.value", "feedback.rating", "gen_ai.feedback")
 _FEEDBACK_EVENTS = frozenset({b"feedback", b"user_feedback", b"user.feedback"})
 
-Glob = Annotated[str, Meta(min_length=1, max_length=MAX_COMPARED)]
-Globs: TypeAlias = Glob | Annotated[list[Glob], Meta(min_length=1, max_length=100)]
 Seconds = Annotated[float, Meta(gt=0, le=1e6)]
 Usd = Annotated[float, Meta(gt=0, le=1e9)]
 Count = Annotated[int, Meta(gt=0, le=10**12)]
+PerMinute = Annotated[float, Meta(ge=0, le=6000)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 
@@ -157,14 +153,14 @@ class _Rule:
             and (match.tokens is None or tokens >= match.tokens)
             and (match.error is None or (facts.error is not None and facts.error.kind is match.error))
             and (match.slower_than_s is None or _seconds(view) >= match.slower_than_s)
-            and (self._agent is None or _fits(self._agent, agent))
-            and (self._service is None or _fits(self._service, service))
-            and (self._span is None or _fits(self._span, view.name))
+            and _may(self._agent, agent)
+            and _may(self._service, service)
+            and _may(self._span, view.name)
             and (match.attribute is None or self._attribute_fits(view.get(match.attribute)))
         )
 
     def _attribute_fits(self, value: Value | None) -> bool:
-        return value is not None and (self._value is None or _fits(self._value, _text(value)))
+        return value is not None and _may(self._value, _text(value))
 
 
 class KeepRules:
@@ -244,21 +240,24 @@ def parse_sampling(tree: object, default_probability: float = 1.0) -> KeepRules:
 
     ``default_probability`` (``sampling.probability``) is for traces that no entry of ``probabilities`` fits.
     """
-    if tree is None:
-        tree = {}
-    if not isinstance(tree, Mapping):
-        raise ConfigError([f"sampling file: expected a map with the keys {', '.join(_KEYS)}"])
-    problems = [f"{key}: unknown key; known here: {', '.join(_KEYS)}" for key in tree if key not in _KEYS]
-    keep = _section(Keep, tree.get("keep", {}), "keep", problems)
-    capacity = _section(CapacityEntry, tree.get("capacity", {}), "capacity", problems)
-    budget = _section(BudgetEntry, tree.get("budget", {}), "budget", problems)
-    minimum = _value(Annotated[float, Meta(ge=0, le=6000)], tree.get("minimum_per_minute", 1.0), "minimum_per_minute", problems)
-    rules = [each for each in (_rule(*found, problems) for found in _list(tree, "rules", MAX_RULES, problems)) if each]
-    twice = {each.name for each in rules if [other.name for other in rules].count(each.name) > 1}
-    problems += [f"rules: the name {name} is given twice" for name in sorted(twice)]
-    entries = _list(tree, "probabilities", MAX_PROBABILITIES, problems)
-    probabilities = [each for each in (_probability(*found, problems) for found in entries) if each]
-    if problems or keep is None or capacity is None or budget is None or not isinstance(minimum, float):
+    problems: list[str] = []
+    tree = top(tree, "sampling", _KEYS, problems)
+    keep = part(Keep, tree, "keep", problems)
+    capacity = part(CapacityEntry, tree, "capacity", problems)
+    budget = part(BudgetEntry, tree, "budget", problems)
+    minimum = value_of(PerMinute, tree.get("minimum_per_minute", 1.0), "minimum_per_minute", problems)
+    rules = []
+    for path, rule in structs(RuleEntry, tree, "rules", MAX_RULES, problems):
+        _check(rule, path, problems)
+        rules.append(rule)
+    counts = Counter(each.name for each in rules)
+    problems += [f"rules: the name {name} is given twice" for name in sorted(counts) if counts[name] > 1]
+    probabilities = []
+    for path, entry in structs(ProbabilityEntry, tree, "probabilities", MAX_PROBABILITIES, problems):
+        if entry.match == Whose():
+            problems.append(f"{path}.match: needs at least one of agent, service")
+        probabilities.append(entry)
+    if problems or not isinstance(minimum, float):
         raise ConfigError(problems)
     taken = Capacity(capacity.spans_per_s, capacity.share, burst_s=capacity.burst_s)
     return KeepRules(keep, rules, probabilities, minimum, taken, _budgets(budget), default_probability)
@@ -276,87 +275,22 @@ def _budgets(entry: BudgetEntry) -> dict[str, Budget]:
     return budgets
 
 
-def _rule(value: object, path: str, problems: list[str]) -> RuleEntry | None:
-    entry = _section(RuleEntry, value, path, problems)
-    if entry is None:
-        return None
-    before = len(problems)
-    if entry.match == Match():
+def _check(rule: RuleEntry, path: str, problems: list[str]) -> None:
+    if rule.match == Match():
         problems.append(f"{path}.match: needs at least one of {', '.join(Match.__struct_fields__)}")
-    if entry.match.value is not None and entry.match.attribute is None:
+    if rule.match.value is not None and rule.match.attribute is None:
         problems.append(f"{path}.match.value: needs an attribute")
-    if entry.name in BUILT_IN:
-        problems.append(f"{path}.name: {entry.name} is a built-in rule")
-    return entry if len(problems) == before else None
+    if rule.name in BUILT_IN:
+        problems.append(f"{path}.name: {rule.name} is a built-in rule")
 
 
-def _probability(value: object, path: str, problems: list[str]) -> ProbabilityEntry | None:
-    entry = _section(ProbabilityEntry, value, path, problems)
-    if entry is not None and entry.match == Whose():
-        problems.append(f"{path}.match: needs at least one of agent, service")
-        return None
-    return entry
+def _compiled(globs: str | list[str] | None) -> GlobSet | None:
+    return None if globs is None else GlobSet(globs)
 
 
-_S = TypeVar("_S", bound=Struct)
-_NESTED: Mapping[object, type[Struct]] = {Match: Match, Whose: Whose}
-
-
-def _section(kind: type[_S], value: object, path: str, problems: list[str]) -> _S | None:
-    """A struct of a map, field by field, so that every problem is found at once."""
-    if not isinstance(value, Mapping):
-        problems.append(f"{path}: expected a map")
-        return None
-    before = len(problems)
-    fields = {each.encode_name: each for each in msgspec.structs.fields(kind)}
-    problems += [f"{path}.{key}: unknown key; known here: {', '.join(fields)}" for key in value if key not in fields]
-    built: dict[str, object] = {}
-    for key, each in fields.items():
-        if key not in value:
-            if each.required:
-                problems.append(f"{path}.{key}: is required")
-        elif each.type in _NESTED:
-            built[key] = _section(_NESTED[each.type], value[key], f"{path}.{key}", problems)
-        else:
-            built[key] = _value(each.type, value[key], f"{path}.{key}", problems)
-    return kind(**built) if len(problems) == before else None
-
-
-def _value(kind: object, value: object, path: str, problems: list[str]) -> object:
-    """The value as ``kind``; on a problem it is noted and None given."""
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        said, _, where = str(error).replace("`", "").partition(" - at $")
-        problems.append(f"{path}{where}: {said}")
-        return None
-
-
-def _list(tree: Mapping[object, object], key: str, most: int, problems: list[str]) -> list[tuple[object, str]]:
-    """The entries of a list and their paths."""
-    entries = tree.get(key, [])
-    if not isinstance(entries, list):
-        problems.append(f"{key}: expected a list")
-        return []
-    if len(entries) > most:
-        problems.append(f"{key}: {len(entries)} entries are more than the limit of {most}")
-        return []
-    return [(each, f"{key}[{position}]") for position, each in enumerate(entries)]
-
-
-def _compiled(globs: str | list[str] | None) -> re.Pattern[str] | None:
-    if globs is None:
-        return None
-    texts = [globs] if isinstance(globs, str) else globs
-    return re.compile("|".join(translate(each.lower()) for each in texts))
-
-
-def _fits(pattern: re.Pattern[str], text: str | None) -> bool:
-    return bool(text) and pattern.fullmatch(text[:MAX_COMPARED].lower()) is not None  # type: ignore[index]  # bool(text) says that it is no None
-
-
-def _may(pattern: re.Pattern[str] | None, text: str | None) -> bool:
-    return pattern is None or _fits(pattern, text)
+def _may(globs: GlobSet | None, text: str | None) -> bool:
+    """Whether nothing is asked for, or it is said and fits."""
+    return globs is None or (bool(text) and globs.fits(text or ""))
 
 
 def _text(value: Value) -> str | None:

@@ -106,7 +106,7 @@ def test_a_rule_says_who_an_agent_is() -> None:
     assert (agent.name, agent.type, agent.version, agent.team, agent.owner) == ("pricing", "specialist", "2.1", "retail", "pricing@example.com")
     assert agent.tags == ("core", "é")
     assert agent.budget == Budget(usd_per_hour=1.5, tokens_per_day=1000)
-    assert agent.expected is not None and agent.expected.globs == ("gpt-4o*", "o3")
+    assert agent.expected is not None and agent.expected.texts == ("gpt-4o*", "o3")
     assert shown(agent.attributes) == {
         "name": "pricing",
         "type": "specialist",
@@ -404,10 +404,10 @@ def test_every_problem_of_a_file_is_reported_with_its_path() -> None:
         "agents[8].name: Expected str of length <= 128",
         "budgets[0].model: is required",
         "budgets[1]: needs at least one of usd_per_hour, usd_per_day, usd_per_month, tokens_per_hour, tokens_per_day, tokens_per_month",
-        "budgets[2].model: Expected str | array, got int",
         "budgets[2].usd_per_day: Expected float > 0.0",
+        "budgets[2].model: Expected str | array, got int",
         "budgets[3]: expected a map",
-        f"budgets[4].usd: unknown key; known here: {limits}",
+        f"budgets[4].usd: unknown key; known here: model, {limits}",
     ]
 
 

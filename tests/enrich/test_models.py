@@ -162,7 +162,7 @@ def test_every_problem_is_reported_with_its_path() -> None:
         "models[2].prices.output: Expected float | null, got str",
         "models[3]: expected a map",
         "models[4]: does nothing; give at least one of as, provider, family, context_window, prices",
-        "models[5].match: Object contains unknown field modle",
+        "models[5].match.modle: unknown key; known here: model, provider",
         "models[6].tiers: needs prices, which hold below the first tier",
         "models[7].tiers: above_tokens must rise from tier to tier",
         "models[8].as: is not a model's name",
@@ -176,8 +176,8 @@ def test_a_file_that_is_no_map_is_a_problem(tree: object) -> None:
 
 
 def test_models_must_be_a_list_of_bounded_length() -> None:
-    assert problems_of({"models": {"a": 1}}) == ["models: expected a list of rules"]
-    assert problems_of({"models": [{"match": "a", "family": "b"}] * 1001}) == ["models: 1001 rules are more than the limit of 1000"]
+    assert problems_of({"models": {"a": 1}}) == ["models: expected a list"]
+    assert problems_of({"models": [{"match": "a", "family": "b"}] * 1001}) == ["models: 1001 entries are more than the limit of 1000"]
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_every_problem_is_named_with_its_path() -> None:
         rule=[],
     ) == [
         "rule: unknown key; known here: builtin, rules",
-        "rules[0].signal: Invalid enum value 'gossip'",
+        "rules[0].signal: Invalid enum value 'gossip'; there are: decision, handoff, conflict, resolution, heartbeat",
         "rules[1].when: unknown key; known here: confidence, match, name, outcome, signal, source, target",
         "rules[1].signal: is required",
         "rules[1].match.colour: unknown key; known here: attribute, event, except, kind, scope, span, tool, value",
@@ -109,9 +109,9 @@ def test_an_event_does_not_go_with_a_span_or_a_tool() -> None:
     ("tree", "problem"),
     [
         ([], "enrich file: expected a map with the keys builtin, rules"),
-        ({"rules": {}, "builtin": "no"}, "builtin: expected true, false, or a list of decision, handoff, conflict, resolution, heartbeat"),
-        ({"rules": 7}, "rules: expected a list of rules"),
-        ({"rules": [None] * 201}, "rules: 201 rules are more than the limit of 200"),
+        ({"rules": None, "builtin": "no"}, "builtin: expected true, false, or a list of decision, handoff, conflict, resolution, heartbeat"),
+        ({"rules": 7}, "rules: expected a list"),
+        ({"rules": [None] * 201}, "rules: 201 entries are more than the limit of 200"),
     ],
 )
 def test_a_file_of_another_shape_is_refused(tree: object, problem: str) -> None:
