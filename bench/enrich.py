@@ -22,8 +22,7 @@ from sidecar.enrich.completer import Completer
 from sidecar.enrich.dialects import Plans, read_facts
 from sidecar.enrich.dialects.doubles import mark_doubles
 from sidecar.enrich.enricher import Enricher
-from sidecar.enrich.facts import Facts
-from sidecar.enrich.prices import PriceBook, Priced, Unpriced
+from sidecar.enrich.prices import PriceBook, Unpriced
 from sidecar.enrich.shape import Extra, shape
 from sidecar.enrich.view import SpanView
 from sidecar.trace.live import LiveTraces
@@ -108,19 +107,11 @@ def spans_in_turn(request: ExportTraceServiceRequest) -> Iterable[tuple[Span, In
                 yield span, scope_spans.scope, resource_spans.resource
 
 
-def price(book: PriceBook, view: SpanView, facts: Facts) -> Priced | None:
-    """What the stage asks the book for a call."""
-    if not facts.is_call or facts.cost_usd is not None:
-        return None
-    found = book.price(book.name(facts.model_answered or facts.model_requested, facts.provider), facts.usage, view.start_ns, facts.service_tier)
-    return None if isinstance(found, Unpriced) else found
-
-
 class Steps:
     """The steps of parsing and shaping, a request at a time; ``spent_s`` says what each took."""
 
     def __init__(self, book: PriceBook) -> None:
-        self._book = book
+        self._price = Enricher(book).price
         self._memo = AttributeMemo()
         self._plans = Plans()
         self.spent_s = dict.fromkeys(STEPS, 0.0)
@@ -138,10 +129,10 @@ class Steps:
             spent["facts"] += (after := now()) - at
             mark_doubles(seen)
             spent["doubles"] += (at := now()) - after
-            extras = [Extra(price(self._book, view, facts)) for view, facts in seen]
+            costs = [self._price(view, facts) for view, facts in seen]
             spent["price"] += (after := now()) - at
-            for (span, _, _), (view, facts), extra in zip(spans, seen, extras, strict=True):
-                shape(span, view, facts, extra)
+            for (span, _, _), (view, facts), cost in zip(spans, seen, costs, strict=True):
+                shape(span, view, facts, Extra(None if isinstance(cost, Unpriced) else cost))
             spent["shape"] += now() - after
 
 

@@ -28,17 +28,14 @@ from sidecar.enrich import facts as read
 from sidecar.enrich import keys
 from sidecar.enrich.agents import DRIFT, EXPECTED
 from sidecar.enrich.completer import MAX_DEPTH
-from sidecar.enrich.dialects import Plans, read_facts
-from sidecar.enrich.dialects.doubles import mark_doubles
-from sidecar.enrich.dialects.openllmetry import name_runs
+from sidecar.enrich.enricher import Enricher, relate
 from sidecar.enrich.media import describe_media, may_hold
 from sidecar.enrich.model_facts import CONTEXT_WINDOW, FAMILY, PROVIDER
 from sidecar.enrich.orchestration import SignalKind
 from sidecar.enrich.place import Place
 from sidecar.enrich.plain import to_json
-from sidecar.enrich.prices import PriceBook, Reason, Unpriced
+from sidecar.enrich.prices import Unpriced
 from sidecar.enrich.said import key_of
-from sidecar.enrich.view import SpanView
 from sidecar.errors import MalformedPayload, TooLarge
 from sidecar.mask.audit import MASKED_KEY, POLICY_KEY
 from sidecar.observe.metrics import Metrics
@@ -48,7 +45,7 @@ from sidecar.receive.intake import JSON_INLINE_BYTES, Tally
 from sidecar.receive.pieces import PIECE_BYTES, split_request
 from sidecar.receive.pipeline import Mask, Pipeline, spans_of
 from sidecar.rulefiles import RuleFiles
-from sidecar.wire.attributes import AttributeMemo, decode
+from sidecar.wire.attributes import decode
 from sidecar.wire.batch import SpanBatch, decode_protobuf
 from sidecar.wire.mend import mend
 from sidecar.wire.otlp_json import decode_json
@@ -249,12 +246,12 @@ class _Explainer:
         self._mask, self._now_ms, self._values = mask, now_ms, values
         rules = EnrichmentRules(settings, env)
         RuleFiles(rules.files if settings.enabled else ()).load_all()
-        self._book: PriceBook | None = rules.price_book() if settings.enabled else None
-        self._place = Place(settings.resource, settings.environment, settings.release)
+        book = rules.price_book() if settings.enabled else None
+        self._table_date = book.date if book else ""
+        self._reader = Enricher(book, place=Place(settings.resource, settings.environment, settings.release)) if book else None
         self._enrichment = new_enrichment(settings, rules, Metrics(CollectorRegistry()), log) if settings.enabled else None
         self._pipeline = Pipeline(self._observed, self._enrichment)
         self._enriched = ExportTraceServiceRequest()
-        self._memo, self._plans = AttributeMemo(), Plans()
         self._done: list[tuple[list[_Item], list[NewRow]]] = []
         self.requests: list[RequestReport] = []
         self._items: dict[tuple[bytes, bytes], _Item] = {}
@@ -292,47 +289,35 @@ class _Explainer:
                 found = leaving.get(item.key) if item.enriched is not None else None
                 self._report(item, found.popleft() if found else None)
                 reports.append(item.report)
-        return Explanation(self.requests, reports, self._book.date if self._book else "")
+        return Explanation(self.requests, reports, self._table_date)
 
     def _items_of(self, number: int, request: ExportTraceServiceRequest, piece: bytes, mended: list[Counter[str]]) -> list[_Item]:
         """What the spans of a mended request say, read as the enricher reads them; ``request`` is a copy and changes."""
-        media = [describe_media(span) for span in spans_of(request)] if self._book and may_hold(piece) else []
-        views = self._views(request)
-        seen = [(view, self._read(view)) for view in views]
+        reader = self._reader
+        spans = list(spans_of(request))
+        media = [describe_media(span) for span in spans] if reader and may_hold(piece) else []
+        seen = reader.read(request) if reader else []
         alone = [facts.is_call for _, facts in seen]
-        mark_doubles(seen)
-        name_runs(seen)
+        relate(seen)
         masked = _copy(request)
-        for _ in self._mask(SpanBatch(masked, len(seen), clean=True)):
+        for _ in self._mask(SpanBatch(masked, len(spans), clean=True)):
             pass
+        shown = reader.read(masked) if reader else []
         items = []
-        for index, (before, span, view) in enumerate(zip(spans_of(request), spans_of(masked), self._views(masked), strict=True)):
-            report = SpanReport(number, span.trace_id.hex(), span.span_id.hex(), _label(view.name), start_ns=span.start_time_unix_nano)
+        for index, (before, span) in enumerate(zip(spans, spans_of(masked), strict=True)):
+            report = SpanReport(number, span.trace_id.hex(), span.span_id.hex(), _name(span), start_ns=span.start_time_unix_nano)
             report.mended = dict(mended[index])
             report.masked, report.media_bytes_saved = _masked(before, span), media[index].bytes if media else 0
             came = {key: raw for key, raw in _attributes(span).items() if key not in _AUDIT}
             item = _Item(report, (span.trace_id, span.span_id), span.parent_span_id, came)
-            if self._book is not None:
-                self._recognise(item, *seen[index], self._read(view), was_call=alone[index])
+            if reader is not None:
+                cost = reader.price(*seen[index])
+                unpriced = cost.reason.value if isinstance(cost, Unpriced) else ""
+                self._recognise(item, seen[index][1], shown[index][1], unpriced, was_call=alone[index])
             items.append(item)
         return items
 
-    def _read(self, view: SpanView) -> read.Facts:
-        try:
-            return read_facts(view, self._plans)
-        except Exception:  # noqa: BLE001  (the pipeline meets the same error, logs it and passes the span on as it is)
-            return read.Facts("")
-
-    def _views(self, request: ExportTraceServiceRequest) -> list[SpanView]:
-        views = []
-        for resource_spans in request.resource_spans:
-            if self._book is not None:
-                self._place.write(resource_spans.resource)
-            for scope_spans in resource_spans.scope_spans:
-                views += [SpanView(span, scope_spans.scope, resource_spans.resource, self._memo) for span in scope_spans.spans]
-        return views
-
-    def _recognise(self, item: _Item, view: SpanView, facts: read.Facts, shown: read.Facts, *, was_call: bool) -> None:
+    def _recognise(self, item: _Item, facts: read.Facts, shown: read.Facts, unpriced: str, *, was_call: bool) -> None:
         """Write what was read: kinds and numbers from the span itself, texts (``shown``) from its masked copy."""
         report = item.report
         report.kind, report.dialect, report.is_call = facts.kind.value, facts.dialect, facts.is_call
@@ -342,7 +327,7 @@ class _Explainer:
             message = shown.error.message if self._values and shown.error else ""
             report.error = _label(f"{facts.error.kind.value}: {shown.error.type if shown.error else ''} {message}".rstrip(": "))
         if facts.is_call:
-            report.cost = Cost(unpriced=self._unpriced(view, facts))
+            report.cost = Cost(unpriced=unpriced)
         elif was_call:
             report.not_counted = "another span of this request is the same call, or this one adds up its calls"
         elif facts.kind in _CALLS:
@@ -351,17 +336,6 @@ class _Explainer:
             report.not_counted = "only calls of models count"
         item.contents = (shown.input, shown.output)
         item.names_agent = facts.agent_name is not None or facts.agent_id is not None
-
-    def _unpriced(self, view: SpanView, facts: read.Facts) -> str:
-        """The reason for which the enricher finds no price; empty when there is one."""
-        reason = Reason.NO_MODEL
-        for model in (facts.model_answered, facts.model_requested):
-            if model is not None and self._book is not None and facts.cost_usd is None:
-                found = self._book.price(self._book.name(model, facts.provider), facts.usage, view.start_ns, facts.service_tier)
-                if not isinstance(found, Unpriced):
-                    return ""
-                reason = found.reason
-        return "" if facts.cost_usd is not None else reason.value
 
     def _report(self, item: _Item, span: Span | None) -> None:
         """Complete the report with the span as it leaves; None: it does not."""
@@ -372,7 +346,7 @@ class _Explainer:
             report.cost, report.is_call = None, False
             return
         after = _attributes(span)
-        report.name, report.parent_id = _label(span.name.decode(errors="replace")), span.parent_span_id.hex()
+        report.name, report.parent_id = _name(span), span.parent_span_id.hex()
         report.type = _value(after.get(keys.TYPE))
         if span.parent_span_id != item.parent_id:
             report.reparented_from = item.parent_id.hex()
@@ -478,6 +452,10 @@ def _copy(request: ExportTraceServiceRequest) -> ExportTraceServiceRequest:
 def _attributes(span: Span) -> dict[str, bytes]:
     """Serialized KeyValues by key; of a key that occurs twice the last."""
     return {key_of(raw).decode(errors="replace"): raw for raw in span.attributes}
+
+
+def _name(span: Span) -> str:
+    return _label(span.name.decode(errors="replace"))
 
 
 def _label(text: str) -> str:

@@ -7,11 +7,12 @@ twice), then what others know of it (price, agent, model, signals), then the sha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 
 from sidecar.enrich.agents import NAME, Agent, AgentBook, drift_attributes, tidied
 from sidecar.enrich.dialects import Plans, read_facts
-from sidecar.enrich.dialects.doubles import mark_doubles
+from sidecar.enrich.dialects.doubles import Seen, mark_doubles
 from sidecar.enrich.dialects.openllmetry import name_runs
 from sidecar.enrich.edit import encode_all, encode_text
 from sidecar.enrich.facts import Facts, Kind
@@ -27,7 +28,7 @@ from sidecar.enrich.shape import Extra, shape
 from sidecar.enrich.view import SpanView
 from sidecar.wire.attributes import KEY, AttributeMemo, decode, delimited, find
 from sidecar.wire.batch import SpanBatch
-from sidecar.wire.shallow_pb2 import ResourceSpans, Span
+from sidecar.wire.shallow_pb2 import ExportTraceServiceRequest, ResourceSpans, Span
 
 _AGENT_NAME = delimited(KEY, NAME.encode())
 MAX_FAILURES = 8
@@ -38,6 +39,7 @@ _IS_REMOTE = 0x200
 """Bit of a span's flags: its parent lies in another process (OTLP, SpanFlags)."""
 _INFRA = Kind.INFRA
 _CALLS = frozenset({Kind.GENERATION, Kind.EMBEDDING})
+_NO_MODEL = Unpriced(Reason.NO_MODEL)
 
 
 class _Around:
@@ -49,9 +51,6 @@ class _Around:
         service = find(resource_spans.resource.attributes, b"service.name")
         self.service = service if isinstance(service, str) else None
         self.attributes = encode_all(resource_attributes(resource_spans.resource))
-
-
-_Seen = tuple[SpanView, Facts]
 
 
 class Enricher:
@@ -107,22 +106,41 @@ class Enricher:
 
         One note a span, those taken out included. A span that can't be enriched passes as it is.
         """
-        spans: list[tuple[Span, _Around]] = []
-        seen: list[_Seen] = []
-        for resource_spans in batch.request.resource_spans:
-            self._place.write(resource_spans.resource)
+        request = batch.request
+        seen = self.read(request)
+        relate(seen)
+        following = iter(seen)
+        notes: list[Note] = []
+        for resource_spans in request.resource_spans:
             around = _Around(resource_spans)
-            for scope_spans in resource_spans.scope_spans:
-                for span in scope_spans.spans:
-                    view = SpanView(span, scope_spans.scope, resource_spans.resource, self._memo)
-                    spans.append((span, around))
-                    seen.append((view, self._facts(view)))
-        mark_doubles(seen)
-        name_runs(seen)
-        notes = [self._enrich(span, around, view, facts) for (span, around), (view, facts) in zip(spans, seen, strict=True)]
+            count = sum(len(scope_spans.spans) for scope_spans in resource_spans.scope_spans)
+            notes += [self._enrich(view.span, around, view, facts) for view, facts in islice(following, count)]
         if self._llm_only:
             _take_out(batch, notes)
         return notes
+
+    def read(self, request: ExportTraceServiceRequest) -> list[Seen]:
+        """What every span says, taken alone, in the request's order; the resources are completed by the enricher's place."""
+        seen: list[Seen] = []
+        for resource_spans in request.resource_spans:
+            self._place.write(resource_spans.resource)
+            for scope_spans in resource_spans.scope_spans:
+                for span in scope_spans.spans:
+                    view = SpanView(span, scope_spans.scope, resource_spans.resource, self._memo)
+                    seen.append((view, self._facts(view)))
+        return seen
+
+    def price(self, view: SpanView, facts: Facts) -> Priced | Unpriced | None:
+        """What a call costs by the table, or why nobody knows; None for what is no call or has its provider's own cost."""
+        if not facts.is_call or facts.cost_usd is not None:
+            return None
+        found: Priced | Unpriced = _NO_MODEL
+        for model in (facts.model_answered, facts.model_requested):
+            if model is not None:
+                found = self._book.price(self._book.name(model, facts.provider), facts.usage, view.start_ns, facts.service_tier)
+                if not isinstance(found, Unpriced):
+                    break
+        return found
 
     def _facts(self, view: SpanView) -> Facts:
         try:
@@ -137,7 +155,11 @@ class Enricher:
             return Note(span, kind, kept=False)
         try:
             agent = self._agent(span, around, view, facts)
-            edit = shape(span, view, facts, Extra(self._price(view, facts), self._known(around, view, facts, agent)))
+            cost = self.price(view, facts)
+            if isinstance(cost, Unpriced):
+                self.unpriced[cost.reason] += 1
+                cost = None
+            edit = shape(span, view, facts, Extra(cost, self._known(around, view, facts, agent)))
         except Exception as error:  # noqa: BLE001  (as above; what was written until then is right)
             self._failed(error)
             return Note(span, kind, BEGINNINGS)
@@ -176,25 +198,16 @@ class Enricher:
             known.append(agent.attributes)  # the last, where the completer looks for them
         return tuple(known)
 
-    def _price(self, view: SpanView, facts: Facts) -> Priced | None:
-        """What a call cost by the table; None for what is no call, has its provider's own cost, or has no price."""
-        if not facts.is_call or facts.cost_usd is not None:
-            return None
-        reason = Reason.NO_MODEL
-        for model in (facts.model_answered, facts.model_requested):
-            if model is None:
-                continue
-            found = self._book.price(self._book.name(model, facts.provider), facts.usage, view.start_ns, facts.service_tier)
-            if not isinstance(found, Unpriced):
-                return found
-            reason = found.reason
-        self.unpriced[reason] += 1
-        return None
-
     def _failed(self, error: Exception) -> None:
         self.failures += 1
         if len(self._failures) < MAX_FAILURES:
             self._failures.append(error)
+
+
+def relate(seen: Sequence[Seen]) -> None:
+    """Add to the facts of one request's spans what only their neighbours show."""
+    mark_doubles(seen)
+    name_runs(seen)
 
 
 def tidy_names(notes: Iterable[Note]) -> None:

@@ -136,14 +136,16 @@ class SpanView(AttributeView):
     A change of the span after the view was made is not seen.
     """
 
-    __slots__ = ("_events", "_memo", "_name", "_resource", "_scope", "_span", "scope_name", "traits")
+    __slots__ = ("_events", "_memo", "_name", "_resource", "_scope", "scope_name", "span", "traits")
 
+    span: Span
+    """Who only reads goes by the view."""
     traits: Traits | None
     """What follows from the keys alone, where somebody has worked it out for spans with the same keys."""
 
     def __init__(self, span: Span, scope: InstrumentationScope, resource: Resource, memo: AttributeMemo) -> None:
         AttributeView.__init__(self, span.attributes, memo)
-        self._span = span
+        self.span = span
         self._name: str | None = None
         self._events = span.events
         self._scope = scope
@@ -165,47 +167,47 @@ class SpanView(AttributeView):
     def name(self) -> str:
         name = self._name
         if name is None:
-            name = self._name = self._span.name.decode("utf-8", "replace")
+            name = self._name = self.span.name.decode("utf-8", "replace")
         return name
 
     @property
     def kind(self) -> builtins.int:
         """OTLP's SpanKind: 1 internal, 2 server, 3 client, 4 producer, 5 consumer."""
-        return self._span.kind
+        return self.span.kind
 
     @property
     def start_ns(self) -> builtins.int:
-        return self._span.start_time_unix_nano
+        return self.span.start_time_unix_nano
 
     @property
     def end_ns(self) -> builtins.int:
-        return self._span.end_time_unix_nano
+        return self.span.end_time_unix_nano
 
     @property
     def trace_id(self) -> bytes:
-        return self._span.trace_id
+        return self.span.trace_id
 
     @property
     def span_id(self) -> bytes:
-        return self._span.span_id
+        return self.span.span_id
 
     @property
     def parent_id(self) -> bytes:
         """Empty for a root."""
-        return self._span.parent_span_id
+        return self.span.parent_span_id
 
     @property
     def is_root(self) -> builtins.bool:
-        return not self._span.parent_span_id
+        return not self.span.parent_span_id
 
     @property
     def status_code(self) -> builtins.int:
         """OTLP's StatusCode: 0 unset, 1 ok, 2 error."""
-        return self._span.status.code
+        return self.span.status.code
 
     @property
     def status_message(self) -> str:
-        return self._span.status.message.decode(errors="replace")
+        return self.span.status.message.decode(errors="replace")
 
     def find_events(self, names: AbstractSet[bytes]) -> list[EventView]:
         """The events with one of these names, in the span's order; the others (a stream's chunks, mostly) are not opened."""

@@ -9,12 +9,12 @@ import pytest
 from opentelemetry.proto.trace.v1 import trace_pb2
 
 from sidecar.enrich.agents import Agent, AgentBook, parse_agents
-from sidecar.enrich.enricher import MAX_FAILURES, NOWHERE, Enricher, tidy_names
+from sidecar.enrich.enricher import MAX_FAILURES, NOWHERE, Enricher, relate, tidy_names
 from sidecar.enrich.facts import Kind
 from sidecar.enrich.keys import METADATA
 from sidecar.enrich.orchestration import Signal, SignalKind, parse_orchestration, signal_attributes
 from sidecar.enrich.place import Place
-from sidecar.enrich.prices import PriceBook, Reason
+from sidecar.enrich.prices import PriceBook, Priced, Reason, Unpriced
 from sidecar.wire.attributes import decode, find
 from sidecar.wire.batch import SpanBatch, decode_protobuf
 from sidecar.wire.mend import mend
@@ -47,6 +47,32 @@ def test_a_call_is_typed_counted_and_priced() -> None:
 
     assert find(call.attributes, b"langfuse.observation.type") == "generation"
     assert json.loads(str(find(call.attributes, b"langfuse.observation.cost_details")))["total"] == 0.0035
+
+
+def test_what_spans_say_can_be_read_and_priced_without_changing_or_counting_them() -> None:
+    parent, child = bytes(7) + b"\x01", bytes(7) + b"\x02"
+    unknown: dict[str, Value] = {**CALL, "gen_ai.request.model": "nobody-knows-1"}
+    sent = decode_protobuf(
+        request(
+            span(span_id=parent, name="chat gpt-4o", attributes=CALL),
+            span(span_id=child, parent=parent, name="chat gpt-4o", attributes=CALL),
+            span(name="chat", attributes=unknown),
+            span(name="chat", attributes={"gen_ai.operation.name": "chat"}),
+            span(name="chat", attributes={**CALL, "gen_ai.usage.cost": 0.5}),
+        ).SerializeToString()
+    ).request
+    before = sent.SerializeToString()
+    enricher = Enricher(PriceBook.load(TABLE))
+
+    seen = enricher.read(sent)
+    assert [facts.is_call for _, facts in seen] == [True, True, True, True, True]
+    relate(seen)
+    assert [facts.is_call for _, facts in seen] == [True, False, True, True, True]
+    costs = [enricher.price(*each) for each in seen]
+    assert [isinstance(cost, Priced) and cost.cost_usd for cost in costs] == [0.0035, False, False, False, False]
+    assert costs[1:] == [None, Unpriced(Reason.UNKNOWN_MODEL), Unpriced(Reason.NO_MODEL), None]
+    assert sent.SerializeToString() == before
+    assert not enricher.unpriced
 
 
 def test_a_parent_that_adds_up_its_calls_costs_nothing_itself() -> None:
