@@ -56,6 +56,12 @@ def quantile(q: float, metric: str, *by: str) -> str:
     return f"histogram_quantile({q}, {counted(f'{metric}_bucket', *by, 'le')})"
 
 
+def percentiles(metric: str, *by: str, of: tuple[float, ...] = (0.5, 0.95)) -> tuple[Query, ...]:
+    """A line for each quantile, named after the labels and itself."""
+    labels = "".join(f"{{{{{label}}}}} " for label in by)
+    return tuple(Query(quantile(q, metric, *by), f"{labels}p{q * 100:g}") for q in of)
+
+
 def gauge(metric: str) -> str:
     """A metric as it stands."""
     return f"{metric}{{{SELECT}}}"
@@ -105,7 +111,7 @@ ROWS = (
             Panel(
                 "Time to the answer",
                 "s",
-                tuple(Query(quantile(q, "sidecar_receiver_request_seconds"), f"p{q * 100:g}") for q in (0.5, 0.95, 0.99)),
+                percentiles("sidecar_receiver_request_seconds", of=(0.5, 0.95, 0.99)),
                 "From the first byte of the body; ought to stay under 100 ms at p99.",
             ),
             Panel(
@@ -123,7 +129,7 @@ ROWS = (
             Panel(
                 "Time of a commit",
                 "s",
-                tuple(Query(quantile(q, "sidecar_buffer_commit_seconds"), f"p{q * 100:g}") for q in (0.5, 0.99)),
+                percentiles("sidecar_buffer_commit_seconds", of=(0.5, 0.99)),
                 "Group commits to the buffer file.",
             ),
         ),
@@ -173,13 +179,13 @@ ROWS = (
             Panel(
                 "Time of a request",
                 "s",
-                tuple(Query(quantile(q, "sidecar_forward_request_seconds", "destination"), f"{{{{destination}}}} p{q * 100:g}") for q in (0.5, 0.95)),
+                percentiles("sidecar_forward_request_seconds", "destination"),
                 "From its first byte to the verdict.",
             ),
             Panel(
                 "Delay of delivery",
                 "s",
-                tuple(Query(quantile(q, "sidecar_forward_delay_seconds", "destination"), f"{{{{destination}}}} p{q * 100:g}") for q in (0.5, 0.95)),
+                percentiles("sidecar_forward_delay_seconds", "destination"),
                 "Age of a batch's oldest row when it was delivered.",
             ),
             Panel(

@@ -2,44 +2,31 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from sidecar.mask import validators
 from sidecar.mask.detector import ALNUM, Detector, Pack, Validator
-from sidecar.mask.packs.formats import NOWHERE, START, made
+from sidecar.mask.packs.formats import NOWHERE, START, made, with_form
 from sidecar.mask.packs.pii import EIGHT_DIGITS
 
-
-def _detector(
-    name: str, pattern: str, trigger: str, reach: int, matches: tuple[str, ...], misses: tuple[str, ...], *, label: str = "", validate: Validator | None = None,
-    words: tuple[str, ...] = (), group: int = 0, ignore_case: bool = False, not_before: frozenset[int] = ALNUM, not_after: frozenset[int] = ALNUM, before: int | None = None,
-) -> Detector:  # fmt: skip
-    return Detector(
-        name,
-        label or name.upper().replace("-", "_"),
-        Pack.FINANCIAL,
-        pattern,
-        trigger,
-        reach,
-        before=before,
-        group=group,
-        ignore_case=ignore_case,
-        not_before=not_before,
-        not_after=not_after,
-        validate=validate,
-        words=words,
-        matches=matches,
-        misses=misses,
-    )
-
+_detector = partial(with_form, Pack.FINANCIAL)
 
 _BITCOIN = "1BvBMSEYstWetq" + "TFn5Au4m4GFg7xJaNVN2"
 _SEGWIT = "bc1qw508d6qejxtdg4y5r" + "3zarvary0c5xw7kv8f3t4"
 _ETHER = "0x" + made("0-9a-f", 40)
 _BASE58 = "[1-9A-HJ-NP-Za-km-z]"
-_LONG_BASE58 = START + _BASE58 + "{23}"
-"""The trigger of base 58. Detectors share it: one such repeat costs Hyperscan a microsecond for each KB of any text, seven cost four."""
-_LONG_BASE58_BEFORE = 24
 _MONERO = "4A" + made("0-9A-Za-z", 93).translate(str.maketrans("0OIl", "1Pjm"))
 _PHRASE = "legal winner thank year wave sausage worth useful legal winner thank yellow"
+
+
+def _base58(
+    name: str, pattern: str, reach: int, matches: tuple[str, ...], misses: tuple[str, ...], validate: Validator, *, label: str = "CRYPTO_ADDRESS", words: tuple[str, ...] = (),
+) -> Detector:  # fmt: skip
+    """What is written in base 58. All share one trigger: one such repeat costs Hyperscan a microsecond for each KB of any text, seven cost four."""
+    trigger = START + _BASE58 + "{23}"
+    return _detector(
+        name, f"{START}({pattern})", trigger, reach, matches, misses, 1, label=label, validate=validate, words=words, not_before=NOWHERE, before=24
+    )
 
 
 def _iban_pattern() -> str:
@@ -194,31 +181,21 @@ DETECTORS: tuple[Detector, ...] = (
         ignore_case=True,
         not_after=ALNUM | set(b"/-"),
     ),
-    _detector(
+    _base58(
         "bitcoin-address",
-        START + "(" + "[13mn2L][1-9A-HJ-NP-Za-km-z]{25,34}" + ")",
-        _LONG_BASE58,
+        "[13mn2L][1-9A-HJ-NP-Za-km-z]{25,34}",
         48,
         (_BITCOIN, f"pay to {_BITCOIN}."),
         (_BITCOIN[:-1] + "3", "1 bitcoin"),
-        label="CRYPTO_ADDRESS",
-        validate=validators.base58check,
-        group=1,
-        not_before=NOWHERE,
-        before=_LONG_BASE58_BEFORE,
+        validators.base58check,
     ),
-    _detector(
+    _base58(
         "altcoin-address",
-        START + "(" + "[DXrtA9M]" + _BASE58 + "{25,34}" + ")",
-        _LONG_BASE58,
+        "[DXrtA9M]" + _BASE58 + "{25,34}",
         48,
         ("DH5yaieqoZN36fDVciNyRueRGvGLR3mr7L", "send DH5yaieqoZN36fDVciNyRueRGvGLR3mr7L now"),
         ("DH5yaieqoZN36fDVciNyRueRGvGLR3mr7K", "Dogecoin"),
-        label="CRYPTO_ADDRESS",
-        validate=validators.base58check,
-        group=1,
-        not_before=NOWHERE,
-        before=_LONG_BASE58_BEFORE,
+        validators.base58check,
     ),
     _detector(
         "segwit-address",
@@ -241,71 +218,48 @@ DETECTORS: tuple[Detector, ...] = (
         label="CRYPTO_ADDRESS",
         validate=lambda value: len(set(value)) > 8,
     ),
-    _detector(
+    _base58(
         "tron-address",
-        START + "(" + "T" + _BASE58 + "{33}" + ")",
-        _LONG_BASE58,
+        "T" + _BASE58 + "{33}",
         40,
         ("TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t", "wallet TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t"),
         ("TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6u", "T"),
-        label="CRYPTO_ADDRESS",
-        validate=validators.base58check,
-        group=1,
-        not_before=NOWHERE,
-        before=_LONG_BASE58_BEFORE,
+        validators.base58check,
     ),
-    _detector(
+    _base58(
         "monero-address",
-        START + "(" + "[48][1-9AB]" + _BASE58 + "{93}" + ")",
-        _LONG_BASE58,
+        "[48][1-9AB]" + _BASE58 + "{93}",
         110,
         (_MONERO, f"xmr {_MONERO}."),
         ("4A short", "48 hours"),
-        label="CRYPTO_ADDRESS",
-        validate=validators.mixed,
-        group=1,
-        not_before=NOWHERE,
-        before=_LONG_BASE58_BEFORE,
+        validators.mixed,
     ),
-    _detector(
+    _base58(
         "solana-address",
-        START + "([1-9a-km-z]{0,9}[A-HJ-NP-Z]" + _BASE58 + "{22,43})",
-        _LONG_BASE58,
+        "[1-9a-km-z]{0,9}[A-HJ-NP-Z]" + _BASE58 + "{22,43}",
         56,
         ("solana wallet " + "7EcDhSYGxXyscszYEp35KHN8vvw3svAuLKTzXwCFLtV", "SOL: " + "9WzDXwBbmkg8ZTbNMqUxvQRAyrZzDsGYdLVL9zYtAWWM"),
         ("id 7EcDhSYGxXyscszYEp35KHN8vvw3svAuLKTzXwCFLtV", "solana"),
-        label="CRYPTO_ADDRESS",
-        validate=lambda value: 32 <= len(value) <= 44 and validators.mixed(value),
+        lambda value: 32 <= len(value) <= 44 and validators.mixed(value),
         words=("solana", "sol", "phantom", "wallet", "spl"),
-        group=1,
-        not_before=NOWHERE,
-        before=_LONG_BASE58_BEFORE,
     ),
-    _detector(
+    _base58(
         "ripple-address",
-        START + "(" + "r" + _BASE58 + "{24,34}" + ")",
-        _LONG_BASE58,
+        "r" + _BASE58 + "{24,34}",
         48,
         ("XRP: rN7n7otQDd6FczFgLdSqtcsAUxDkw6fzRH", "ripple address rN7n7otQDd6FczFgLdSqtcsAUxDkw6fzRH"),
         ("r N7n7", "id rN7n7otQDd6FczFgLdSqtcsAUxDkw6fzRH"),
-        label="CRYPTO_ADDRESS",
-        validate=validators.mixed,
+        validators.mixed,
         words=("xrp", "ripple", "wallet"),
-        group=1,
-        not_before=NOWHERE,
-        before=_LONG_BASE58_BEFORE,
     ),
-    _detector(
+    _base58(
         "crypto-private-key",
-        START + "([5KL9cx]" + _BASE58 + "{50,51}|[xyz]prv" + _BASE58 + "{60,110})",
-        _LONG_BASE58,
+        "[5KL9cx]" + _BASE58 + "{50,51}|[xyz]prv" + _BASE58 + "{60,110}",
         130,
         ("KwDiBf89QgGbjEhKnhXJuH7LrciVrZi3qYjgd9M7rFU73sVHnoWn", "wif KwDiBf89QgGbjEhKnhXJuH7LrciVrZi3qYjgd9M7rFU73sVHnoWn"),
         ("K short", "xprv"),
-        validate=validators.base58check,
-        group=1,
-        not_before=NOWHERE,
-        before=_LONG_BASE58_BEFORE,
+        validators.base58check,
+        label="CRYPTO_PRIVATE_KEY",
     ),
     _detector(
         "seed-phrase",

@@ -9,7 +9,8 @@ A prefix is enough to recognise a token that was cut, so most formats ask for a 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import partial
 
 from sidecar.mask.detector import ALNUM, TOKEN, Detector, Pack, Validator
 from sidecar.mask.validators import varied
@@ -177,27 +178,16 @@ def named(name: str, words: str, alphabet: str, low: int, high: int = 0, *, vali
     )
 
 
-def plain(
-    name: str,
-    pattern: str,
-    trigger: str,
-    reach: int,
-    matches: tuple[str, ...],
-    misses: tuple[str, ...],
-    group: int = 0,
-    *,
-    validate: Callable[[bytes], bool] | None = None,
-    ignore_case: bool = False,
-    not_before: frozenset[int] = NOWHERE,
-    not_after: frozenset[int] = NOWHERE,
-    before: int | None = None,
-    label: str = "",
-) -> Detector:
-    """A secret with a form of its own."""
+def with_form(
+    pack: Pack, name: str, pattern: str, trigger: str, reach: int, matches: tuple[str, ...], misses: tuple[str, ...], group: int = 0, *, label: str = "",
+    validate: Validator | None = None, words: tuple[str, ...] = (), words_reach: int = 48, ignore_case: bool = False, not_before: frozenset[int] = ALNUM,
+    not_after: frozenset[int] = ALNUM, before: int | None = None,
+) -> Detector:  # fmt: skip
+    """A detector with a form of its own; its label is its name, unless one is given."""
     return Detector(
         name,
         label or label_of(name),
-        Pack.SECRETS,
+        pack,
         pattern,
         trigger,
         reach,
@@ -207,6 +197,12 @@ def plain(
         not_before=not_before,
         not_after=not_after,
         validate=validate,
+        words=words,
+        words_reach=words_reach,
         matches=matches,
         misses=misses,
     )
+
+
+plain = partial(with_form, Pack.SECRETS, not_before=NOWHERE, not_after=NOWHERE)
+"""A secret with a form of its own."""

@@ -6,9 +6,11 @@ Names and postal addresses have no form that a pattern knows.
 
 from __future__ import annotations
 
+from functools import partial
+
 from sidecar.mask import validators
-from sidecar.mask.detector import ALNUM, Detector, Pack, Validator
-from sidecar.mask.packs.formats import NOWHERE, START
+from sidecar.mask.detector import ALNUM, Detector, Pack
+from sidecar.mask.packs.formats import NOWHERE, START, with_form
 
 _PHONE_WORDS = (
     "phone", "mobile", "mobil", "cell", "tel", "telefon", "telf", "telep", "fax", "sms", "whats app", "llámame", "llamame", "telemóvel", "telemovel", "joignable", "erreich", "anrufen", "nummer ist", "my number", "phone number", "call me", "call us", "text me", "reach me", "contact number", "contact no", "dial", "handy", "rufnummer",
@@ -33,29 +35,7 @@ _BORN = (
     "|data di nascita|nat[oa] il|data de nascimento|geboortedatum|data urodzenia|fødselsdato|födelsedatum|syntymäaika|生年月日|出生日期|생년월일)"
 ).replace("\\b", "")
 
-
-def _detector(
-    name: str, pattern: str, trigger: str, reach: int, matches: tuple[str, ...], misses: tuple[str, ...], *, label: str = "", validate: Validator | None = None,
-    words: tuple[str, ...] = (), group: int = 0, ignore_case: bool = False, not_before: frozenset[int] = ALNUM, not_after: frozenset[int] = ALNUM, before: int | None = None, words_reach: int = 48,
-) -> Detector:  # fmt: skip
-    return Detector(
-        name,
-        label or name.upper().replace("-", "_"),
-        Pack.PII,
-        pattern,
-        trigger,
-        reach,
-        before=before,
-        group=group,
-        ignore_case=ignore_case,
-        not_before=not_before,
-        not_after=not_after,
-        validate=validate,
-        words=words,
-        words_reach=words_reach,
-        matches=matches,
-        misses=misses,
-    )
+_detector = partial(with_form, Pack.PII)
 
 
 def _ten_digits(value: bytes) -> bool:
