@@ -34,7 +34,7 @@ MAX_DEPTH = 32
 MAX_SCALAR_CHARS = 16 * 1024
 """YAML's numbers to base 60 take quadratic time."""
 LOOK_S = 2.0
-"""Between looks at the files."""
+"""Between looks at the files: who writes them sends no signal."""
 LOGGED_PROBLEMS, LOGGED_CHARS = 20, 400
 """Of one bad file; a log line holds 16 KiB."""
 

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
+from math import inf
 
 from sidecar.buffer import upkeep
 from sidecar.buffer.core import DiskRefused
@@ -28,10 +29,13 @@ The row's threshold may be higher than when it was stored, since ``Buffer.raise_
 CHECKPOINT_S = 10.0
 """The ledger's checkpoint is at most this old when the file gets damaged."""
 EXPIRY_S = 30.0
+"""Rows are given up at most this late; the disk is looked at as often."""
 DISK_S = 1.0
-"""Between looks at a full disk."""
-SEAL_TICK_S = 0.25
-"""Rows are sealed at most this late. Ticks only while rows settle."""
+"""Between looks at a full disk, which tells nobody that it has room again."""
+SEAL_PAUSE_S = 0.25
+"""Between rounds of sealing: rows that are due one after the other share a transaction, and are sealed at most this late."""
+SEAL_LOOK_S = 2.0
+"""While rows settle the time is looked at this often at least: the wall clock may have been set, or the machine have slept."""
 SEAL_ROWS = 32
 """Rows of one step: 32 rewrites of 60 us keep the loop busy for about 2 ms."""
 
@@ -105,10 +109,12 @@ class Tending:
         now_ms = self._clock.wall_ms() if until_ms is None else until_ms
         rows = await self._worker.run(upkeep.due_to_seal, self._core, now_ms, SEAL_ROWS)
         if not rows:
-            self._worker.next_seal_ms = await self._worker.run(upkeep.next_seal_ms, self._core)
-            if self._worker.next_seal_ms is None:
-                self._worker.settling_came.clear()
+            await self._note_next_seal()
         return rows
+
+    async def _note_next_seal(self) -> None:
+        """A job of the worker, so that no row arrives between the look at the file and the note."""
+        self._worker.next_seal_ms = await self._worker.run(upkeep.next_seal_ms, self._core)
 
     def _sealed(self, due: SettlingRow) -> NewRow | Omit | None:
         if self._seal is None:
@@ -134,16 +140,17 @@ class Tending:
         return sealed
 
     async def _sealing(self) -> None:
-        worker = self._worker
-        worker.next_seal_ms = await worker.submit(lambda: worker.run(upkeep.next_seal_ms, self._core))
-        if worker.next_seal_ms is not None:
-            worker.settling_came.set()
+        await self._worker.submit(self._note_next_seal)
         while True:
-            await worker.settling_came.wait()
-            if worker.next_seal_ms is not None and worker.next_seal_ms <= self._clock.wall_ms():
-                await self._guarded(self.seal_due)
-            if worker.settling_came.is_set():
-                await self._clock.sleep(SEAL_TICK_S)
+            while (left_s := self._seal_in_s()) > 0:
+                await self._worker.sooner.rest(left_s)
+            await self._guarded(self.seal_due)
+            await self._clock.sleep(SEAL_PAUSE_S)
+
+    def _seal_in_s(self) -> float:
+        """How long sealing has nothing to do unless a row comes that is due sooner."""
+        due_ms = self._worker.next_seal_ms
+        return inf if due_ms is None else min((due_ms - self._clock.wall_ms()) / 1000, SEAL_LOOK_S)
 
     async def _watching(self) -> None:
         while True:

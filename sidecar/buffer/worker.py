@@ -25,6 +25,7 @@ from sidecar.buffer.traces import RecentTraces
 from sidecar.clock import Clock
 from sidecar.errors import BufferBroken, BufferError, BufferFull  # noqa: A004  (the tree's name is the field's)
 from sidecar.observe.metrics import Metrics
+from sidecar.waiting import Changes
 from sidecar.wire.rows import Row
 
 GROUP_BYTES = 4 * 1024 * 1024
@@ -33,7 +34,7 @@ GROUP_ROWS = 1024
 LARGE_BYTES = 512 * 1024
 """A larger group may wait for the disk even without a sync: the kernel throttles who writes much. 512 KiB take about 2 ms."""
 STALLED_S = 1.0
-"""Between attempts while the disk takes nothing."""
+"""Between attempts while the disk takes nothing. A disk tells nobody that it has room again, so that only trying shows it."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -110,7 +111,9 @@ class Worker:
         """Traces of which a row was taken; those of ambiguous rows are found on disk."""
         self.flow = Flow()
         self.next_seal_ms: int | None = None
-        self.settling_came = asyncio.Event()
+        """When the first settling row is due, wall clock; None: none settles."""
+        self.sooner = Changes(clock)
+        """Notified when ``next_seal_ms`` is earlier than it was."""
         self._runner = runner
         self._clock = clock
         self._metrics = metrics
@@ -166,7 +169,7 @@ class Worker:
 
     def hasten(self, trace_ids: Collection[bytes]) -> None:
         """These traces' settling rows are due at once."""
-        if self.settling_came.is_set():
+        if self.next_seal_ms is not None:
             self._hastened.update(trace_ids)
             self._wake.set()
 
@@ -314,7 +317,7 @@ class Worker:
             self.lanes.released(settling.released)
             resolve(settling.done, None)
         if assembled.group.hastened:
-            self.next_seal_ms = 0
+            self._seal_by(0)
 
     def _arrived(self, append: Append, first_id: int) -> None:
         fresh = []
@@ -323,10 +326,14 @@ class Worker:
                 fresh.append(Row(row_id, row.destination, row.trace_id, row.spans, row.raw_bytes, row.body, row.received_ms))
             else:
                 self.lanes.settling(row.destination)
-                self.next_seal_ms = row.seal_at_ms if self.next_seal_ms is None else min(self.next_seal_ms, row.seal_at_ms)
-                self.settling_came.set()
+                self._seal_by(row.seal_at_ms)
         self.lanes.arrived(fresh)
         self._metrics.buffer_commit_rows.inc(len(append.rows))
+
+    def _seal_by(self, due_ms: int) -> None:
+        if self.next_seal_ms is None or due_ms < self.next_seal_ms:
+            self.next_seal_ms = due_ms
+            self.sooner.notify()
 
     def _stall(self, assembled: _Assembled, refusal: DiskRefused) -> None:
         """The disk takes nothing at all: appends are refused, the rest waits for the next attempt."""

@@ -32,7 +32,7 @@ from sidecar.forward.journal import Journal
 from sidecar.forward.retry import Chance, delay
 from sidecar.forward.source import Source
 from sidecar.forward.verdict import Ambiguous, Answer, Delivered, Failure, Pause, PauseReason, Refused, Retry, Split, Verdict, classify
-from sidecar.forward.waiting import Changes, to_the_end
+from sidecar.waiting import Changes, to_the_end
 from sidecar.wire.batch import decode_protobuf
 from sidecar.wire.rows import NewRow, Row
 from sidecar.wire.split import decompress, row_of, slices, split_row

@@ -14,8 +14,8 @@ from sidecar.forward.local import LocalSender
 from sidecar.forward.retry import Chance
 from sidecar.forward.sender import SenderStatus, open_langfuse
 from sidecar.forward.source import Source
-from sidecar.forward.waiting import first
 from sidecar.observe.metrics import Metrics
+from sidecar.waiting import first
 
 
 class Sender(Protocol):

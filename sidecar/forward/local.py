@@ -12,6 +12,7 @@ from sidecar.observe.metrics import Metrics
 LIMIT = LeaseLimit(max_bytes=1024 * 1024, max_raw_bytes=16 * 1024 * 1024, max_spans=2048)
 """Rows that move in one transaction: it stays under 20 ms."""
 NOTHING_S = 0.1
+"""The buffer had announced rows but leased none (they expired, say): a breath before the next look."""
 
 
 class LocalSender:

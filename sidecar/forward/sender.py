@@ -24,11 +24,12 @@ from sidecar.forward.journal import Journal
 from sidecar.forward.keys import Keys
 from sidecar.forward.retry import Chance
 from sidecar.forward.source import Source
-from sidecar.forward.waiting import Changes, first
 from sidecar.observe.metrics import Metrics
+from sidecar.waiting import Changes, first
 
 MIB = 2**20
 KEY_POLL_S = 5.0
+"""Between looks at a key file: who writes it, Kubernetes for one, sends no signal."""
 LINGER_LOOK_S = 0.05
 """While a batch fills, how often it is looked at; at 50 MB/s it overshoots by 2.5 MB, which the next batch takes."""
 NOTHING_S = 0.1

@@ -16,7 +16,7 @@ from sidecar.buffer.records import ShedEnd, ShedTrace
 from sidecar.buffer.runner import inline
 from sidecar.buffer.shedder import EXACT_THRESHOLDS, NEVER, Shedder, Tally
 from sidecar.buffer.shedding import Step
-from sidecar.buffer.tending import SEAL_TICK_S
+from sidecar.buffer.tending import SEAL_PAUSE_S
 from sidecar.wire.rows import NewRow
 from tests.buffer.builders import append, assert_balanced, buffer, lease_all, row, run
 from tests.buffer.test_core import ScriptedDisk
@@ -193,7 +193,7 @@ def test_settling_rows_that_outlive_shedding_are_sealed_with_the_threshold_they_
             shed = await found.shed(40, 1, MANY, "backlog", lambda _: None)
             found.raise_thresholds(shed)
             await found.append(append(row(b"later", trace=4, randomness=60, seal_at_ms=due_ms)))
-            await clock.advance(6 + SEAL_TICK_S)
+            await clock.advance(6 + SEAL_PAUSE_S)
 
             assert sealed == {b"kept": 40, b"rule": 0, b"later": 0}
             assert found._core.db.execute("SELECT threshold FROM rows ORDER BY id").fetchall() == [(40,), (0,), (0,)]

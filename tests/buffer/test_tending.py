@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import replace as changed
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 from sidecar.buffer.leases import Lane
 from sidecar.buffer.records import Omit
 from sidecar.buffer.runner import inline
-from sidecar.buffer.tending import CHECKPOINT_S, DISK_S, EXPIRY_S, SEAL_TICK_S
+from sidecar.buffer.tending import CHECKPOINT_S, DISK_S, EXPIRY_S, SEAL_LOOK_S, SEAL_PAUSE_S
 from sidecar.errors import BufferFull
 from sidecar.wire.rows import NewRow
 from tests.buffer.builders import ANY, append, buffer, lease_all, row, run
@@ -27,7 +26,7 @@ def test_a_settling_row_cannot_be_leased_before_its_time_and_is_sealed_then(tmp_
             assert await lease_all(found) == []
             await clock.advance(5.9)
             assert await lease_all(found) == []
-            await clock.advance(0.1 + SEAL_TICK_S)
+            await clock.advance(0.1)
             (lease,) = await lease_all(found)
             assert (lease.lane, lease.rows[0].body) == (Lane.FRESH, b"a+context")
             assert found.pending_bytes == len(b"a+context")
@@ -35,14 +34,14 @@ def test_a_settling_row_cannot_be_leased_before_its_time_and_is_sealed_then(tmp_
     run(body())
 
 
-def test_a_hastened_trace_is_sealed_at_the_next_tick(tmp_path: Path) -> None:
+def test_a_hastened_trace_is_sealed_at_once(tmp_path: Path) -> None:
     async def body() -> None:
         clock = FakeClock()
         async with buffer(tmp_path / "b.db", clock=clock, runner=inline) as found:
             late = clock.wall_ms() + 60_000
             await found.append(append(row(b"a", trace=1, seal_at_ms=late), row(b"b", trace=2, seal_at_ms=late)))
             found.hasten([(2).to_bytes(16, "big")])
-            await clock.advance(2 * SEAL_TICK_S)
+            await clock.settle()
             (lease,) = await lease_all(found)
             assert [leased.body for leased in lease.rows] == [b"b"]
 
@@ -55,7 +54,7 @@ def test_settling_rows_of_an_earlier_run_are_sealed_too(tmp_path: Path) -> None:
         async with buffer(tmp_path / "b.db", clock=clock, runner=inline) as found:
             await found.append(append(row(b"a", seal_at_ms=clock.wall_ms() + 6000)))
         async with buffer(tmp_path / "b.db", clock=clock, runner=inline) as found:
-            await clock.advance(6 + SEAL_TICK_S)
+            await clock.advance(6)
             (lease,) = await lease_all(found)
             assert lease.rows[0].body == b"a"
 
@@ -68,7 +67,7 @@ def test_a_row_that_is_to_be_omitted_is_deleted_and_counted(tmp_path: Path) -> N
         async with buffer(tmp_path / "b.db", clock=clock, runner=inline, seal=lambda old: Omit.OMIT if old.body == b"a" else None) as found:
             due_ms = clock.wall_ms() + 6000
             await found.append(append(row(b"a", spans=3, seal_at_ms=due_ms), row(b"b", seal_at_ms=due_ms)))
-            await clock.advance(6 + SEAL_TICK_S)
+            await clock.advance(6)
             (lease,) = await lease_all(found)
             assert [leased.body for leased in lease.rows] == [b"b"]
             assert found.ledger.totals["omitted", ""] == 3
@@ -102,7 +101,7 @@ def test_a_row_whose_sealing_fails_is_sent_as_it_is(tmp_path: Path, seal: object
         assert callable(seal)
         async with buffer(tmp_path / "b.db", clock=clock, runner=inline, seal=seal) as found:
             await found.append(append(row(b"a", seal_at_ms=clock.wall_ms())))
-            await clock.advance(SEAL_TICK_S)
+            await clock.settle()
             (lease,) = await lease_all(found)
             assert lease.rows[0].body == b"a"
 
@@ -188,7 +187,7 @@ def test_a_row_that_the_disk_has_no_room_to_rewrite_is_sealed_as_it_is(tmp_path:
             db = found._core.db
             pages = db.execute("PRAGMA page_count").fetchone()[0]
             db.execute(f"PRAGMA max_page_count = {pages}")
-            await clock.advance(SEAL_TICK_S)
+            await clock.settle()
             (lease,) = await lease_all(found)
             assert lease.rows[0].body == b"a"
 
@@ -202,9 +201,57 @@ def test_nothing_ticks_while_nothing_settles(tmp_path: Path) -> None:
             await until(lambda: len(clock.sleeping()) == 2)
             assert min(clock.sleeping()) >= CHECKPOINT_S
             await found.append(append(row(seal_at_ms=clock.wall_ms() + 1000)))
-            await until(lambda: min(clock.sleeping()) <= SEAL_TICK_S)
-            await clock.advance(2)
-            await asyncio.sleep(0)
+            await until(lambda: min(clock.sleeping()) == 1)
+            await clock.advance(1 + SEAL_PAUSE_S)
             assert len(clock.sleeping()) == 2
+
+    run(body())
+
+
+def test_a_row_that_is_due_sooner_than_the_one_waited_for_is_sealed_in_its_time(tmp_path: Path) -> None:
+    async def body() -> None:
+        clock = FakeClock()
+        async with buffer(tmp_path / "b.db", clock=clock, runner=inline) as found:
+            await found.append(append(row(b"late", seal_at_ms=clock.wall_ms() + 1900)))
+            await clock.settle()
+            await found.append(append(row(b"soon", seal_at_ms=clock.wall_ms() + 100)))
+            await clock.advance(0.1)
+            (lease,) = await lease_all(found)
+            assert [leased.body for leased in lease.rows] == [b"soon"]
+            await clock.advance(1.8)
+            (lease,) = await lease_all(found)
+            assert [leased.body for leased in lease.rows] == [b"late"]
+
+    run(body())
+
+
+def test_rows_that_are_due_one_after_the_other_are_sealed_together(tmp_path: Path) -> None:
+    async def body() -> None:
+        clock = FakeClock()
+        async with buffer(tmp_path / "b.db", clock=clock, runner=inline) as found:
+            now_ms = clock.wall_ms()
+            await found.append(append(*(row(b"%d" % number, seal_at_ms=now_ms + 1000 + 50 * number) for number in range(5))))
+            await clock.advance(1)
+            (lease,) = await lease_all(found)
+            assert [leased.body for leased in lease.rows] == [b"0"]
+            await clock.advance(SEAL_PAUSE_S - 0.01)
+            assert await lease_all(found) == []
+            await clock.advance(0.01)
+            (lease,) = await lease_all(found)
+            assert [leased.body for leased in lease.rows] == [b"1", b"2", b"3", b"4"]
+
+    run(body())
+
+
+def test_a_wall_clock_that_jumps_ahead_is_noticed(tmp_path: Path) -> None:
+    async def body() -> None:
+        clock = FakeClock()
+        async with buffer(tmp_path / "b.db", clock=clock, runner=inline) as found:
+            await found.append(append(row(b"a", seal_at_ms=clock.wall_ms() + 60_000)))
+            await clock.settle()
+            clock._start_ms += 3_600_000
+            await clock.advance(SEAL_LOOK_S)
+            (lease,) = await lease_all(found)
+            assert lease.rows[0].body == b"a"
 
     run(body())

@@ -25,8 +25,8 @@ from sidecar.forward.journal import Journal
 from sidecar.forward.keys import Keys
 from sidecar.forward.sender import LangfuseSender
 from sidecar.forward.verdict import Answer, Failure, FailureKind
-from sidecar.forward.waiting import Changes
 from sidecar.observe.metrics import Metrics
+from sidecar.waiting import Changes
 from sidecar.wire.split import decompress
 from tests.fakes.clock import FakeClock
 from tests.forward.memory import MemorySource

@@ -1,4 +1,4 @@
-"""Waiting for the first of several things."""
+"""Waiting: for the first of several things, for a change, for the end of a step. It must not know what is waited for."""
 
 from __future__ import annotations
 

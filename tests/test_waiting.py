@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from sidecar.forward.waiting import Changes, first, to_the_end
+from sidecar.waiting import Changes, first, to_the_end
 from tests.fakes.clock import FakeClock
 from tests.forward.rig import run
 
