@@ -21,8 +21,9 @@ from array import array
 from collections import Counter
 from itertools import accumulate
 
+from sidecar.enrich.notes import Finding
 from sidecar.sample.decision import KEEP_ALL, NEVER, Decisions, Glimpse, adjusted_count, threshold_of
-from sidecar.sample.keep_rules import ERRORS, Finding, parse_sampling
+from sidecar.sample.keep_rules import ERRORS, parse_sampling
 
 TRACES = 100_000
 AGENTS = {"chat": 0.5, "search": 0.3, "pricing": 0.15, "audit": 0.04, "rare": 0.01}

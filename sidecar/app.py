@@ -45,6 +45,7 @@ from sidecar.receive.masking import Masking, nothing_masked, rules_parser
 from sidecar.receive.masking import Rules as MaskingRules
 from sidecar.receive.masking_keys import masking_keys
 from sidecar.receive.pipeline import Enrichment, Mask, Pipeline
+from sidecar.receive.sampling import Sampler, keep_rules_file
 from sidecar.rulefiles import RuleFile, RuleFiles, watched
 from sidecar.wire.batch import require_upb
 
@@ -101,18 +102,21 @@ async def run(config: Config, env: Mapping[str, str], runner: RunnerFactory | No
     guards = new_guards(config)
     shutdown = Shutdown(clock, config.shutdown.grace_s)
     await own_address_check(config.destinations, listeners(config))
-    rules = EnrichmentRules(config.enrichment, env)
-    RuleFiles(rules.files).load_all()
+    rules, keep_rules = EnrichmentRules(config.enrichment, env), keep_rules_file(config.sampling, env)
+    RuleFiles((*rules.files, keep_rules)).load_all()
     enrichment = new_enrichment(config.enrichment, rules, metrics, log.getChild("enrich")) if config.enrichment.enabled else None
+    sampler = None
+    if config.sampling.enabled and enrichment is not None:
+        sampler = Sampler(keep_rules, config.sampling, enrichment.enricher.use_find, clock, metrics)
     async with (
         open_admin(config.admin, metrics, health) as admin,
         open_buffer(config.buffer, clock, metrics, log.getChild("buffer"), runner=runner, seal=enrichment.seal if enrichment else None) as buffer,
         serve_control(buffer, log.getChild("control")),
         run_forwarder(config, buffer, clock, metrics, random.SystemRandom(), log.getChild("forward"), instance_id, shutdown.deadline) as forwarder,
         sealed_at_the_end(buffer),
-        run_rules(config, rules, enrichment, env, clock, metrics) as (mask, reload_rules),
+        run_rules(config, rules, enrichment, sampler, env, clock, metrics) as (mask, reload_rules),
         run_receivers(
-            config, new_intake(config, buffer, router, Pipeline(mask, enrichment), clock, metrics), guards, metrics, instance_id
+            config, new_intake(config, buffer, router, Pipeline(mask, enrichment), sampler, clock, metrics), guards, metrics, instance_id
         ) as addresses,
     ):
         health.add_check(lambda: refusal(buffer))
@@ -170,20 +174,28 @@ def new_guards(config: Config) -> Mapping[str, Guard]:
     return {name: Guard(each.auth, f"receivers.{name}.auth") for name, each in receivers.items() if each.enabled}
 
 
-def new_intake(config: Config, buffer: Buffer, router: Router, pipeline: Pipeline, clock: Clock, metrics: Metrics) -> Intake:
+def new_intake(config: Config, buffer: Buffer, router: Router, pipeline: Pipeline, sampler: Sampler | None, clock: Clock, metrics: Metrics) -> Intake:
     """The one receive path."""
-    return Intake(buffer, router, pipeline, clock, metrics, log.getChild("receive"), discard=config.receivers.discard)
+    return Intake(buffer, router, pipeline, clock, metrics, log.getChild("receive"), sampler=sampler, discard=config.receivers.discard)
 
 
 @asynccontextmanager
 async def run_rules(
-    config: Config, rules: EnrichmentRules, enrichment: Enrichment | None, env: Mapping[str, str], clock: Clock, metrics: Metrics
+    config: Config,
+    rules: EnrichmentRules,
+    enrichment: Enrichment | None,
+    sampler: Sampler | None,
+    env: Mapping[str, str],
+    clock: Clock,
+    metrics: Metrics,
 ) -> AsyncIterator[tuple[Mask, Callable[[], None]]]:
-    """The mask, with the rule files of masking and enrichment followed; yields it, and what reads them again at once.
+    """The mask, with the rule files of masking, enrichment and sampling followed; yields it, and what reads them again at once.
 
     The buffer must be open: its lock makes sure that one process alone makes the key of pseudonyms.
     """
     files: list[RuleFile[object]] = list(rules.files) if enrichment is not None else []
+    if sampler is not None:
+        files.append(sampler.file)
     mask: Mask = nothing_masked
     masking: tuple[RuleFile[MaskingRules], Masking] | None = None
     if config.masking.enabled:
@@ -209,6 +221,8 @@ async def run_rules(
     def renew(file: RuleFile[object]) -> None:
         if masking is not None and file is masking[0]:
             masking[1].use(masking[0].value)
+        elif sampler is not None and file is sampler.file:
+            sampler.renew()
         elif enrichment is not None:
             rules.renew(enrichment.enricher, file)
 

@@ -197,6 +197,37 @@ class Masking(Base, frozen=True, kw_only=True):
     """The same, from a file. Without either a key is made beside the buffer, and pseudonyms join only there."""
 
 
+class Sampling(Base, frozen=True, kw_only=True):
+    enabled: bool = True
+    """Leave out whole traces when latency, the destination or a budget presses; while nothing does, everything is kept. Needs `enrichment.enabled`."""
+    rules: str = ""
+    """YAML file of what is kept whatever the pressure, base probabilities and budgets (config/sampling.yaml; see docs/sampling.md); read again when it changes and on SIGHUP. Empty: as that file has it."""
+    probability: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    """Base probability of traces that no entry of the file gives another one, also without any pressure. Also `LANGFUSE_SAMPLE_RATE`, `LANGFUSE_SAMPLING_RATE`."""
+    max_latency_ms: Positive = 100
+    """Set-point of the agents' p95 answer time, and of the event loop's lag: what is over it is pressure. Also `LANGFUSE_MAX_LATENCY_MS`."""
+    max_delay_s: Positive = 10
+    """Set-point of how far delivery may fall behind while the destination is up."""
+    max_export_s: Positive = 15
+    """Set-point of the destination's p95 answer time."""
+    max_in_flight_percent: Annotated[float, Meta(gt=0, le=100)] = 80
+    """Set-point of the bytes being processed, of `receivers.in_flight_mib`."""
+    max_fill_percent: Annotated[float, Meta(gt=0, le=90)] = 80
+    """Set-point of the buffer's fill. An outage is waited out on disk until then."""
+    min_probability: Annotated[float, Meta(gt=0, le=1)] = 0.01
+    """The keep probability never falls below this by pressure."""
+    dwell_s: NotNegative = 10
+    """How long pressure must have allowed more before the keep probability rises."""
+    growth_per_s: Annotated[float, Meta(gt=1, le=10)] = 1.03
+    """By how much it rises then, in a second: 1.03 takes it from 0.01 to 1 in 156 s."""
+    limbo_mib: Positive = 16
+    """Dropped spans wait in so much memory, in case their trace turns out to matter."""
+    limbo_s: NotNegative = 30
+    """And for so long."""
+    decisions_mib: Positive = 16
+    """Memory of decisions, 512 bytes a trace, so that traces are kept or dropped as wholes: 32,768 live traces."""
+
+
 class BufferSettings(Base, frozen=True, kw_only=True):
     path: str = "./data/buffer.db"
     """SQLite file, or `:memory:` (nothing survives the process then)."""
@@ -287,6 +318,7 @@ class Config(Base, frozen=True, kw_only=True):
     admin: Admin = Admin()
     enrichment: Enrichment = Enrichment()
     masking: Masking = Masking()
+    sampling: Sampling = Sampling()
     buffer: BufferSettings = BufferSettings()
     forward: Forward = Forward()
     shutdown: Shutdown = Shutdown()

@@ -26,15 +26,16 @@ def from_environment(env: Mapping[str, str], problems: list[str]) -> tuple[dict[
             warnings.append(f"{name} is off: every span is accepted, counted `filtered` and discarded")
     if _switch(env, "LANGFUSE_DEBUG", problems):
         put("logging", "level", "debug")
-    interval_s = _number(env, "LANGFUSE_FLUSH_INTERVAL", problems)
-    if interval_s is not None:
-        put("forward", "linger_ms", interval_s * 1000)
-    timeout_s = _number(env, "LANGFUSE_TIMEOUT", problems)
-    if timeout_s is not None:
-        put("forward", "timeout_s", timeout_s)
     flush_at = _number(env, "LANGFUSE_FLUSH_AT", problems)
     if flush_at is not None:
         put("forward", "batch_spans", max(1, int(flush_at)))
+    for name, (section, key, factor) in NUMBERS.items():
+        number = _number(env, name, problems)
+        if number is not None:
+            put(section, key, number * factor)
+    sampling = _switch(env, "LANGFUSE_ENABLE_SAMPLING", problems)
+    if sampling is not None:
+        put("sampling", "enabled", sampling)
     for name, key in ENRICHMENT.items():
         if value := env.get(name, "").strip():
             put("enrichment", key, value)
@@ -47,14 +48,18 @@ def from_environment(env: Mapping[str, str], problems: list[str]) -> tuple[dict[
 IGNORED: Mapping[str, str] = {
     "LANGFUSE_MAX_RETRIES": "retries are bounded by the buffer's age (buffer.max_age_h), not by a count",
     "LANGFUSE_BUFFER_SIZE": "the buffer is bounded in bytes (buffer.max_mib), not in events",
-    "LANGFUSE_SAMPLE_RATE": "this version keeps every span",
-    "LANGFUSE_SAMPLING_RATE": "this version keeps every span",
-    "LANGFUSE_ENABLE_SAMPLING": "this version keeps every span",
-    "LANGFUSE_MAX_LATENCY_MS": "this version keeps every span",
 }
 """Known variables that this version can't follow, and why; setting one is never silent."""
 
 
+NUMBERS: Mapping[str, tuple[str, str, float]] = {
+    "LANGFUSE_FLUSH_INTERVAL": ("forward", "linger_ms", 1000),
+    "LANGFUSE_TIMEOUT": ("forward", "timeout_s", 1),
+    "LANGFUSE_SAMPLE_RATE": ("sampling", "probability", 1),
+    "LANGFUSE_SAMPLING_RATE": ("sampling", "probability", 1),
+    "LANGFUSE_MAX_LATENCY_MS": ("sampling", "max_latency_ms", 1),
+}
+"""Variables that are a setting in another unit; of two for one setting the later wins."""
 ENRICHMENT: Mapping[str, str] = {
     "LANGFUSE_ENVIRONMENT": "environment",
     "LANGFUSE_TRACING_ENVIRONMENT": "environment",

@@ -267,7 +267,7 @@ class _Explainer:
         for batch, piece in _batches(body, is_json):
             mended = _mended(batch)
             items = self._items_of(number, _copy(batch.request), piece, mended)
-            completed = await self._pipeline.process(batch, piece, self._now_ms)
+            completed, _ = await self._pipeline.process(batch, piece, self._now_ms)
             enriched = _by_id(spans_of(self._enriched))
             for item in items:
                 found = enriched.get(item.key)

@@ -270,6 +270,8 @@ def _cross_check(config: Config, problems: list[str]) -> None:
         problems.append("forward.batch_mib: is over forward.batch_raw_mib, which it can never reach")
     if config.enrichment.max_value_kib > config.enrichment.max_span_kib:
         problems.append("enrichment.max_value_kib: larger than max_span_kib, so that it would never be reached")
+    if config.sampling.enabled and not config.enrichment.enabled:
+        problems.append("sampling: needs enrichment, which finds the errors, agents and costs that it keeps; set sampling.enabled: false too")
     if config.masking.hmac_key and config.masking.hmac_key_file:
         problems.append("masking: hmac_key and hmac_key_file are both given; give one")
 

@@ -24,7 +24,7 @@ def test_every_key_says_what_it_means(kind: type[Base]) -> None:
 
 
 def test_sizes_and_times_carry_their_unit_in_the_key() -> None:
-    unitless = {"concurrency", "port"}
+    unitless = {"concurrency", "port", "probability", "min_probability"}
 
     numbers = [
         each.name
@@ -33,7 +33,7 @@ def test_sizes_and_times_carry_their_unit_in_the_key() -> None:
         if isinstance(each.default, int | float) and not isinstance(each.default, bool)
     ]
 
-    assert [name for name in numbers if name not in unitless and not name.endswith(("_mib", "_kib", "_s", "_ms", "_h", "_spans"))] == []
+    assert [name for name in numbers if name not in unitless and not name.endswith(("_mib", "_kib", "_s", "_ms", "_h", "_spans", "_percent"))] == []
 
 
 def test_settings_are_frozen() -> None:

@@ -18,6 +18,11 @@ from sidecar.environment import IGNORED, base_url, from_environment
         ("LANGFUSE_FLUSH_INTERVAL", "2.5", {"forward": {"linger_ms": 2500}}),
         ("LANGFUSE_TIMEOUT", "7", {"forward": {"timeout_s": 7}}),
         ("LANGFUSE_FLUSH_AT", "15", {"forward": {"batch_spans": 15}}),
+        ("LANGFUSE_SAMPLE_RATE", "0.25", {"sampling": {"probability": 0.25}}),
+        ("LANGFUSE_SAMPLING_RATE", "0", {"sampling": {"probability": 0}}),
+        ("LANGFUSE_MAX_LATENCY_MS", "250", {"sampling": {"max_latency_ms": 250}}),
+        ("LANGFUSE_ENABLE_SAMPLING", "false", {"sampling": {"enabled": False}}),
+        ("LANGFUSE_ENABLE_SAMPLING", "1", {"sampling": {"enabled": True}}),
     ],
 )
 def test_a_known_variable_becomes_a_setting(name: str, value: str, expected: dict[str, object]) -> None:
@@ -41,10 +46,10 @@ def test_nonsense_in_a_known_variable_is_a_problem_with_its_name() -> None:
 
     from_environment({"LANGFUSE_TRACING_ENABLED": "maybe", "LANGFUSE_TIMEOUT": "-1", "LANGFUSE_FLUSH_AT": "nan"}, problems)
 
-    assert [problem.split(":")[0] for problem in problems] == [
-        "environment LANGFUSE_TRACING_ENABLED",
-        "environment LANGFUSE_TIMEOUT",
+    assert sorted(problem.split(":")[0] for problem in problems) == [
         "environment LANGFUSE_FLUSH_AT",
+        "environment LANGFUSE_TIMEOUT",
+        "environment LANGFUSE_TRACING_ENABLED",
     ]
 
 

@@ -226,7 +226,7 @@ def test_malformed_spans_are_rejected_alone_and_mends_are_told_by_span() -> None
 
 
 def test_enrichment_that_is_off_is_said() -> None:
-    found = explanation(spans.request(made(1, 0, "chat", CALL)), "enrichment.enabled=false")
+    found = explanation(spans.request(made(1, 0, "chat", CALL)), "enrichment.enabled=false", "sampling.enabled=false")
 
     assert not found.spans[0].added and found.table_date == ""
     assert "enrichment is off" in text_of(found)

@@ -109,9 +109,8 @@ class Buffer:
 
     async def append(self, append: Append) -> None:
         """Return once everything of ``append`` is committed. Raises BufferFull; then nothing of it is kept."""
-        stored = sum(row.spans for row in append.rows)
-        if append.received != stored + sum(append.rejected.values()) + append.filtered:
-            raise ValueError("received spans are those in rows, those rejected and those filtered")
+        if not append.is_balanced:
+            raise ValueError("received and rescued spans are those in rows, rejected, filtered and sampled ones")
         await self._worker.append(append)
 
     def hasten(self, trace_ids: Collection[bytes]) -> None:

@@ -271,8 +271,11 @@ class BufferCore:
                 rows.append(row_values(row_id, row, SEALED if row.seal_at_ms is None else SETTLING))
                 draft.count(row.destination, rows=1, spans=row.spans, body_bytes=len(row.body), settling=int(row.seal_at_ms is not None))
                 row_id += 1
-            draft.moves.append(Move(Transition.STORE, sum(row.spans for row in append.rows)))
+            draft.moves.append(Move(Transition.STORE, sum(row.spans for row in append.rows) - append.rescued))
             draft.moves.extend(Move(Transition.REJECT, spans, reason) for reason, spans in append.rejected.items())
+            draft.moves.extend(Move(Transition.SAMPLE, spans, reason) for reason, spans in append.sampled.items())
+            if append.rescued:
+                draft.moves.append(Move(Transition.RESCUE, append.rescued))
             if append.filtered:
                 draft.moves.append(Move(Transition.FILTER, append.filtered))
         insert_rows(self.db, rows)

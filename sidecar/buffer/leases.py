@@ -13,7 +13,7 @@ from sidecar.wire.rows import NewRow, Row
 class Append:
     """What one request adds, in one transaction: rows, and what the ledger must know of the rest.
 
-    ``received`` counts every span of the request: those in ``rows``, those rejected and those filtered.
+    ``received`` counts every span of the request: those in ``rows`` but the rescued ones, those rejected, filtered and sampled.
     """
 
     rows: tuple[NewRow, ...]
@@ -21,6 +21,16 @@ class Append:
     rejected: Mapping[str, int] = field(default_factory=dict)
     """Reason -> spans."""
     filtered: int = 0
+    sampled: Mapping[str, int] = field(default_factory=dict)
+    """Reason -> spans that were dropped."""
+    rescued: int = 0
+    """Spans in ``rows`` that came with earlier requests and were counted ``sampled`` then."""
+
+    @property
+    def is_balanced(self) -> bool:
+        """Every span is accounted for."""
+        stored = sum(row.spans for row in self.rows)
+        return self.received + self.rescued == stored + sum(self.rejected.values()) + self.filtered + sum(self.sampled.values())
 
 
 class Lane(Enum):

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
+from typing import Protocol
 
+from sidecar.enrich.agent_names import OTHER
 from sidecar.enrich.agents import NAME, Agent, AgentBook, drift_attributes, tidied
 from sidecar.enrich.dialects import Plans, read_facts
 from sidecar.enrich.dialects.doubles import Seen, mark_doubles
@@ -18,7 +20,7 @@ from sidecar.enrich.edit import encode_all, encode_text
 from sidecar.enrich.facts import Facts, Kind
 from sidecar.enrich.keys import SPEAKING
 from sidecar.enrich.model_facts import ModelFacts
-from sidecar.enrich.notes import Note
+from sidecar.enrich.notes import UNKNOWN, Finding, Note
 from sidecar.enrich.orchestration import Rules, parse_orchestration, read_signals, signal_attributes
 from sidecar.enrich.place import Place
 from sidecar.enrich.prices import PriceBook, Priced, Reason, Unpriced
@@ -40,6 +42,13 @@ _IS_REMOTE = 0x200
 _INFRA = Kind.INFRA
 _CALLS = frozenset({Kind.GENERATION, Kind.EMBEDDING})
 _NO_MODEL = Unpriced(Reason.NO_MODEL)
+
+
+class Find(Protocol):
+    """Whoever judges spans, by what they say before masking."""
+
+    def __call__(self, view: SpanView, facts: Facts, *, agent: str | None, service: str | None, cost_usd: float, label: str) -> Finding:
+        """``cost_usd`` is what the price table says of a call whose provider says nothing."""
 
 
 class _Around:
@@ -82,6 +91,7 @@ class Enricher:
         self.use_prices(book)
         self.use_agents(AgentBook() if agents is None else agents)  # a new book is empty, and so false
         self.use_rules(parse_orchestration({}) if rules is None else rules)
+        self.use_find(None)
 
     def use_prices(self, book: PriceBook) -> None:
         """Price and describe models by ``book`` from now on."""
@@ -95,6 +105,10 @@ class Enricher:
     def use_rules(self, rules: Rules) -> None:
         """Find signals by ``rules`` from now on."""
         self._rules = rules
+
+    def use_find(self, find: Find | None) -> None:
+        """Let spans be judged by ``find`` from now on; None: nobody chooses."""
+        self._find = find
 
     def take_failures(self) -> list[Exception]:
         """The errors since the last call, at most ``MAX_FAILURES``. They may quote payloads."""
@@ -159,6 +173,7 @@ class Enricher:
             if isinstance(cost, Unpriced):
                 self.unpriced[cost.reason] += 1
                 cost = None
+            finding = self._finding(around, view, facts, agent, cost) if self._find is not None else None
             edit = shape(span, view, facts, Extra(cost, self._known(around, view, facts, agent)))
         except Exception as error:  # noqa: BLE001  (as above; what was written until then is right)
             self._failed(error)
@@ -170,8 +185,17 @@ class Enricher:
         if edit.adds_any(SPEAKING):
             speaks_by, speaks_at = (*speaks_by, *(key.encode() for key in edit.added if key in SPEAKING)), ()
         if agent is None:
-            return Note(span, kind, speaks_by, speaks_at, (), lacks_content)
-        return Note(span, kind, speaks_by, speaks_at, agent.tags, lacks_content, agent.is_raw)
+            return Note(span, kind, speaks_by, speaks_at, (), lacks_content, finding=finding)
+        return Note(span, kind, speaks_by, speaks_at, agent.tags, lacks_content, agent.is_raw, finding=finding)
+
+    def _finding(self, around: _Around, view: SpanView, facts: Facts, agent: Agent | None, priced: Priced | None) -> Finding | None:
+        if self._find is None:
+            return None
+        cost_usd = priced.cost_usd if priced is not None else 0.0
+        if agent is None:
+            return self._find(view, facts, agent=None, service=around.service, cost_usd=cost_usd, label=UNKNOWN)
+        label = UNKNOWN if agent.label == OTHER else self.agents.tracked(agent.label)
+        return self._find(view, facts, agent=agent.name, service=around.service, cost_usd=cost_usd, label=label)
 
     def _agent(self, span: Span, around: _Around, view: SpanView, facts: Facts) -> Agent | None:
         """The agent that a span names. A rule by service or scope alone counts where a process's part of a trace begins: what is below inherits."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from sidecar.enrich.facts import Kind
@@ -9,6 +11,27 @@ from sidecar.wire.shallow_pb2 import Span
 
 LLM_KINDS = frozenset(Kind) - {Kind.SPAN, Kind.INFRA, Kind.EVENT}
 """What makes a trace worth keeping for those who want LLM work only."""
+
+
+UNKNOWN = "unknown"
+"""Label of an agent that no rule of agents.yaml names."""
+
+
+class Finding(NamedTuple):
+    """What one span says of its trace's worth, to those who choose which traces are kept."""
+
+    rule: str | None
+    """The first keep rule that it meets, errors before all others."""
+    agent: str | None
+    """As the span names it: for comparing, never to be shown."""
+    base: float
+    """The base probability of its agent and service."""
+    cost_usd: float
+    tokens: int
+    priority: float | None
+    """``sampling.priority``."""
+    label: str = UNKNOWN
+    """The agent as a label of metrics, from agents.yaml alone."""
 
 
 class Note(msgspec.Struct, frozen=True, gc=False):
@@ -28,3 +51,5 @@ class Note(msgspec.Struct, frozen=True, gc=False):
     """Its agent's name is to be tidied after masking."""
     kept: bool = True
     """False: the span filter took it out of the batch."""
+    finding: Finding | None = None
+    """None: nobody asked, or the span could not be read."""

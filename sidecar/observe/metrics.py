@@ -16,6 +16,7 @@ class Metrics:
         self._receiver()
         self._enrich()
         self._mask()
+        self._sampling()
         self._buffer()
         self._forward()
         self._process()
@@ -67,6 +68,16 @@ class Metrics:
         )
         self.masking_failures = self._counter(
             "sidecar_masking_failures_total", "Values hidden whole because masking them failed or asked for too much work, by reason.", "reason"
+        )
+
+    def _sampling(self) -> None:
+        self.sampling_adjusted_spans = self._counter(
+            "sidecar_sampling_adjusted_spans_total",
+            "What the kept spans stand for: their adjusted counts, by the first agent of their request that agents.yaml names.",
+            "agent",
+        )
+        self.sampling_torn_rescues = self._counter(
+            "sidecar_sampling_torn_rescues_total", "Dropped traces that turned out to matter when parts of them were gone already."
         )
 
     def _buffer(self) -> None:

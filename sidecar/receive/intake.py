@@ -1,6 +1,6 @@
 """The one receive path for every protocol: from the bytes of a body to the commit that acknowledges them.
 
-    decode -> mend -> [discard] -> process (enrich, mask, complete: see pipeline.py) -> rows -> commit -> answer
+    decode -> mend -> [discard] -> process (enrich, mask, complete: see pipeline.py) -> sample -> rows -> commit -> answer
 
 Owns the order of these steps, the repeats and the accounting of a request. It must not know HTTP or gRPC, and
 nothing that it logs or raises holds payload values.
@@ -18,13 +18,14 @@ from typing import Protocol
 
 from sidecar.buffer.leases import Append
 from sidecar.clock import Clock
-from sidecar.enrich.completer import Completed
 from sidecar.errors import IntakeError, MalformedPayload, Overloaded, Unexpected
 from sidecar.observe.logs import error_text, stack
 from sidecar.observe.metrics import Metrics
 from sidecar.receive.meter import Meter, Signal, Transport
 from sidecar.receive.pieces import PIECE_BYTES, split_request
+from sidecar.receive.pipeline import Processed
 from sidecar.receive.repeats import Repeats, fingerprint
+from sidecar.receive.sampling import Draft, Sampler
 from sidecar.wire.batch import MAX_PROBLEMS, SpanBatch, decode_protobuf
 from sidecar.wire.encoding import Encoding
 from sidecar.wire.mend import mend
@@ -46,7 +47,7 @@ BUFFER_RETRY_S = 5.0
 class Process(Protocol):
     """What happens to a batch between mending and rows."""
 
-    async def process(self, batch: SpanBatch, body: bytes, now_ms: int) -> Completed:
+    async def process(self, batch: SpanBatch, body: bytes, now_ms: int) -> Processed:
         """Change the batch, decoded from ``body``, in place. A span that it takes out is counted in ``SpanBatch``; one that vanishes otherwise is an error."""
 
     async def take_logs(self, body: bytes, encoding: Encoding, now_ms: int) -> None:
@@ -132,6 +133,7 @@ class Intake:
         metrics: Metrics,
         log: logging.Logger,
         *,
+        sampler: Sampler | None = None,
         discard: bool = False,
     ) -> None:
         self._buffer = buffer
@@ -139,6 +141,7 @@ class Intake:
         self._pipeline = process
         self._clock = clock
         self._log = log
+        self._sampler = sampler
         self._discard = discard
         self._repeats: Repeats[Kept] = Repeats(clock)
         self._meters: Mapping[str, Meter] = {"http": Meter(metrics, "http"), "grpc": Meter(metrics, "grpc")}
@@ -190,6 +193,18 @@ class Intake:
 
     async def _keep(self, payload: Payload) -> Kept:
         tally = Tally()
+        if self._sampler is None:
+            return await self._commit(payload, tally, None)
+        draft = self._sampler.begin()
+        try:
+            kept = await self._commit(payload, tally, draft)
+        except BaseException:
+            draft.undo()
+            raise
+        draft.commit()
+        return kept
+
+    async def _commit(self, payload: Payload, tally: Tally, draft: Draft | None) -> Kept:
         now_ms = self._clock.wall_ms()
         destination_of = self._route.destination_of(payload.public_key)
         released: set[bytes] = set()
@@ -199,20 +214,24 @@ class Intake:
                 tally.add(batch)
                 tally.filtered += batch.span_count - batch.rejected.total()
                 continue
-            completed = await self._pipeline.process(batch, body, now_ms)
+            completed, notes = await self._pipeline.process(batch, body, now_ms)
+            if draft is not None:
+                draft.decide(notes, completed.without_llm)
             released |= completed.released
             tally.add(batch)
             tally.filtered += batch.filtered
             for part in slices(batch, destination_of):
                 if part.trace_id in completed.without_llm:
                     tally.filtered += part.spans
-                else:
-                    tally.rows.append(row_of(part, now_ms, completed.seal_at.get(part.trace_id)))
+                    continue
+                row = row_of(part, now_ms, completed.seal_at.get(part.trace_id))
+                kept = row if draft is None else draft.take(row, has_root=part.has_root)
+                if kept is not None:
+                    tally.rows.append(kept)
         stored = sum(row.spans for row in tally.rows)
-        if tally.received != stored + tally.filtered + tally.rejected.total():
-            raise AssertionError("a stage lost or made spans without saying so")
+        append = _balanced(tally, stored, draft)
         if tally.received:
-            await self._append(Append(tuple(tally.rows), tally.received, dict(tally.rejected), tally.filtered))
+            await self._append(append)
         if released:
             self._buffer.hasten(released)  # after the commit: the rows of earlier requests are settling by now
         self._meters[payload.transport].committed(len(payload.body), stored, tally.rejected, tally.mends)
@@ -239,6 +258,16 @@ class Intake:
         if now >= self._reported.get(type(error), now):
             self._reported[type(error)] = now + REPORT_EVERY_S
             self._log.error("a request failed inside the sidecar", extra={"error": error_text(error), "stack": stack(error)})
+
+
+def _balanced(tally: Tally, stored: int, draft: Draft | None) -> Append:
+    """What is to be committed of a request of which ``stored`` spans are kept."""
+    sampled: Counter[str] = draft.sampled if draft is not None else Counter()
+    if tally.received != stored + tally.filtered + tally.rejected.total() + sampled.total():
+        raise AssertionError("a stage lost or made spans without saying so")
+    rescued = draft.rescued if draft is not None else []
+    rows = (*rescued, *tally.rows) if rescued else tuple(tally.rows)
+    return Append(rows, tally.received, dict(tally.rejected), tally.filtered, dict(sampled), sum(row.spans for row in rescued))
 
 
 async def _batches(payload: Payload, tally: Tally) -> AsyncIterator[tuple[SpanBatch, bytes]]:

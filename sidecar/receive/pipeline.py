@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from sidecar.buffer.records import Omit
 from sidecar.enrich.completer import Completed, Completer
@@ -34,7 +35,14 @@ Mask = Callable[[SpanBatch], Iterable[None]]
 
 LOGS_INLINE_BYTES = 256 * 1024
 """Larger log requests are decoded on a thread: 8 ms a MiB would hold up the loop."""
-NOTHING_TO_WAIT_FOR = Completed()
+
+
+class Processed(NamedTuple):
+    """What is known of a batch's spans and traces after the last step."""
+
+    completed: Completed
+    notes: Sequence[Note] = ()
+    """In the batch's order; those of spans that were taken out included. Empty without enrichment."""
 
 
 class Enrichment:
@@ -127,14 +135,14 @@ class Pipeline:
         self._mask = mask
         self._enrichment = enrichment
 
-    async def process(self, batch: SpanBatch, body: bytes, now_ms: int) -> Completed:
+    async def process(self, batch: SpanBatch, body: bytes, now_ms: int) -> Processed:
         """Change the batch, decoded from ``body``, in place; what its rows must know comes back. Raises what masking raises."""
         if self._enrichment is None:
             await self._masked(batch)
-            return NOTHING_TO_WAIT_FOR
+            return Processed(Completed())
         notes = self._enrichment.begin(batch, body)
         await self._masked(batch)
-        return self._enrichment.finish(notes, now_ms)
+        return Processed(self._enrichment.finish(notes, now_ms), notes)
 
     async def take_logs(self, body: bytes, encoding: Encoding, now_ms: int) -> None:
         """Keep the message content of a log request, masked, for its spans. Raises MalformedPayload, and what masking raises."""

@@ -16,6 +16,7 @@ from sidecar.observe.metrics import Metrics
 from sidecar.receive.enrichment import EnrichmentRules
 from sidecar.receive.masking import Masking, Rules, nothing_masked, rules_parser
 from sidecar.receive.pipeline import Mask
+from sidecar.receive.sampling import keep_rules_file
 from sidecar.rulefiles import RuleFile, RuleFiles
 
 
@@ -24,6 +25,8 @@ def check_rules(config: Config, env: Mapping[str, str]) -> None:
     files: list[RuleFile[object]] = list(EnrichmentRules(config.enrichment, env).files) if config.enrichment.enabled else []
     if config.masking.enabled:
         files.append(_policy(config, env))
+    if config.sampling.enabled:
+        files.append(keep_rules_file(config.sampling, env))
     RuleFiles(files).load_all()
 
 

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
 from sidecar.enrich.edit import encode_text
 from sidecar.enrich.keys import METADATA
+from sidecar.enrich.notes import UNKNOWN, Finding
 from sidecar.sample.budget import Allowance, Minimums
-from sidecar.sample.keep_rules import COST, ERRORS, MINIMUM, TOKENS, Finding, KeepRules
+from sidecar.sample.keep_rules import COST, ERRORS, MINIMUM, TOKENS, KeepRules
+from sidecar.wire.attributes import KEY, delimited
 from sidecar.wire.shallow_pb2 import Span
 from sidecar.wire.tracestate import RANDOMNESS_BITS, explicit_randomness, randomness_of, threshold
 
@@ -38,7 +40,9 @@ ADJUSTED_COUNT = f"{METADATA}.sampling_adjusted_count"
 RULE = f"{METADATA}.sampling_rule"
 RESCUED = f"{METADATA}.sampling_rescued"
 TORN = f"{METADATA}.sampling_torn"
-_DROPPED_MARKS = (encode_text(ADJUSTED_COUNT, "0"), encode_text(RESCUED, "true"))
+_IS_RESCUED = encode_text(RESCUED, "true")
+_DROPPED_MARKS = (encode_text(ADJUSTED_COUNT, "0"), _IS_RESCUED)
+_COUNT_HEADS = tuple(delimited(KEY, key.encode()) for key in (PROBABILITY, ADJUSTED_COUNT))
 
 ENTRY_BYTES = 512
 """A trace that is remembered: id 49, entry 128, randomness and threshold 2 x 36, other numbers 3 x 28, its share of the table about 180."""
@@ -108,13 +112,14 @@ def with_threshold(trace_state: bytes, t: int | None) -> bytes:
 class Glimpse:
     """What one request shows of one trace."""
 
-    __slots__ = ("agent", "base", "cost_usd", "priority", "randomness", "rule", "spans", "tokens", "trace_id")
+    __slots__ = ("agent", "base", "cost_usd", "label", "priority", "randomness", "rule", "spans", "tokens", "trace_id")
 
     def __init__(self, trace_id: bytes) -> None:
         self.trace_id = trace_id
         self.spans = 0
         self.randomness: int | None = None
         self.agent: str | None = None
+        self.label = UNKNOWN
         self.base: float | None = None
         self.rule: str | None = None
         self.cost_usd = 0.0
@@ -132,20 +137,23 @@ class Glimpse:
             self.priority = found.priority
         if self.agent is None:
             self.agent = found.agent
+        if self.label == UNKNOWN:
+            self.label = found.label
         self.base = found.base if self.base is None else max(self.base, found.base)
         self.cost_usd += found.cost_usd
         self.tokens += found.tokens
 
 
-def glimpses(spans: Iterable[tuple[Span, Finding]]) -> dict[bytes, Glimpse]:
-    """By trace id, in the order of first appearance."""
-    seen: dict[bytes, Glimpse] = {}
+def glimpses(spans: Iterable[tuple[Span, Finding]]) -> dict[bytes, tuple[Glimpse, list[Span]]]:
+    """By trace id, in the order of first appearance, with the spans."""
+    seen: dict[bytes, tuple[Glimpse, list[Span]]] = {}
     for span, found in spans:
         trace_id = span.trace_id
-        glimpse = seen.get(trace_id)
-        if glimpse is None:
-            glimpse = seen[trace_id] = Glimpse(trace_id)
-        glimpse.add(span.trace_state, found)
+        known = seen.get(trace_id)
+        if known is None:
+            known = seen[trace_id] = (Glimpse(trace_id), [])
+        known[0].add(span.trace_state, found)
+        known[1].append(span)
     return seen
 
 
@@ -161,6 +169,7 @@ class Decision(NamedTuple):
     reason: Reason = Reason.PROBABILITY
     """Of what is dropped."""
     priority: Priority = Priority.CHANCE
+    """By the rule that the trace meets, also where nothing had to be granted: a backlog may have to be shed later."""
     rescues: int = 0
     """Spans of this trace that were dropped before and are wanted back now."""
     torn: bool = False
@@ -225,19 +234,34 @@ class Decisions:
         entry.spans += glimpse.spans
         entry.cost_usd += glimpse.cost_usd
         entry.tokens += glimpse.tokens
+        met = self._met(entry, glimpse)
         if entry.rule is not None:
             self.allowance.spend(glimpse.spans)
-            return self._decision(entry)
-        if entry.threshold == KEEP_ALL:
-            return self._decision(entry)
-        rule = self._rule(entry, glimpse, now_s)
-        if rule is not None and self._grant(entry, rule, glimpse, now_s):
+        elif entry.threshold != KEEP_ALL:
+            rule = met or self._minimum(entry, glimpse, now_s)
+            if rule is not None and self._grant(entry, rule, glimpse, now_s):
+                entry.kept = True
+        rescues = 0
+        if entry.kept:
             rescues, entry.dropped = entry.dropped, 0
-            entry.kept = True
-            return self._decision(entry)._replace(rescues=rescues)
-        if not entry.kept:
+        else:
             entry.dropped += glimpse.spans
-        return self._decision(entry)
+        asked = KEEP_ALL if entry.rule is not None else entry.threshold
+        priority = max(priority_of(entry.rule), priority_of(met))
+        return Decision(entry.kept, asked, entry.randomness, entry.rule, entry.reason, priority, rescues, entry.torn)
+
+    def take_back(self, glimpse: Glimpse, decision: Decision) -> None:
+        """The request of this glimpse was refused: its spans never came, and whoever was rescued for it is dropped again.
+
+        What was granted stays granted, so that the same spans, sent again, are kept.
+        """
+        entry = self._entries.get(glimpse.trace_id)
+        if entry is None:
+            return
+        entry.spans = max(0, entry.spans - glimpse.spans)
+        entry.cost_usd -= glimpse.cost_usd
+        entry.tokens -= glimpse.tokens
+        entry.dropped = entry.dropped + decision.rescues if decision.kept else max(0, entry.dropped - glimpse.spans)
 
     def demand(self, trace_id: bytes, rule: str, now_s: float) -> Decision | None:
         """Somebody asks for a trace from outside (feedback, a score). None: nothing is known of it.
@@ -281,14 +305,16 @@ class Decisions:
             self.forgotten += 1
         self._entries[trace_id] = entry
 
-    def _rule(self, entry: _Entry, glimpse: Glimpse, now_s: float) -> str | None:
+    def _met(self, entry: _Entry, glimpse: Glimpse) -> str | None:
+        """The rule that the trace meets by now, granted or not."""
         keep = self._rules.keep
         if glimpse.rule is not None:
             return glimpse.rule
         if keep.cost_usd is not None and entry.cost_usd >= keep.cost_usd:
             return COST
-        if keep.tokens is not None and entry.tokens >= keep.tokens:
-            return TOKENS
+        return TOKENS if keep.tokens is not None and entry.tokens >= keep.tokens else None
+
+    def _minimum(self, entry: _Entry, glimpse: Glimpse, now_s: float) -> str | None:
         is_new = entry.spans == glimpse.spans
         if entry.reason is Reason.PROBABILITY and (is_new or (glimpse.agent is not None and not entry.agent_known)):
             entry.agent_known = glimpse.agent is not None
@@ -305,17 +331,13 @@ class Decisions:
         entry.rule = rule
         return True
 
-    def _decision(self, entry: _Entry) -> Decision:
-        rule = entry.rule
-        asked = KEEP_ALL if rule is not None else entry.threshold
-        return Decision(entry.kept, asked, entry.randomness, rule, entry.reason, priority_of(rule), torn=entry.torn)
+
+_PRIORITIES: Mapping[str | None, Priority] = {None: Priority.CHANCE, ERRORS: Priority.ERROR, MINIMUM: Priority.MINIMUM}
 
 
 def priority_of(rule: str | None) -> Priority:
-    """Of rows kept by a rule, or by chance."""
-    if rule is None:
-        return Priority.CHANCE
-    return {ERRORS: Priority.ERROR, MINIMUM: Priority.MINIMUM}.get(rule, Priority.RULE)
+    """Of rows that meet a rule, or none."""
+    return _PRIORITIES.get(rule, Priority.RULE)
 
 
 def mark_kept(spans: Iterable[Span], decision: Decision) -> float:
@@ -343,6 +365,26 @@ def mark_kept(spans: Iterable[Span], decision: Decision) -> float:
             marks[count] = _marks(count, decision)
         span.attributes.extend(marks[count])
     return total
+
+
+def mark_raised(spans: Sequence[Span], raised: int) -> bool:
+    """Write on the spans of a row that it passed a higher threshold since it was stored; whether anything was changed.
+
+    Nothing is, if a span says that it has passed ``raised`` already: then that is what the row came with. Rescued spans count for nothing all the same.
+    """
+    if any((threshold(span.trace_state) or KEEP_ALL) >= raised for span in spans if span.trace_state):
+        return False
+    count = adjusted_count(raised)
+    marks = [encode_text(PROBABILITY, f"{1 / count:.6g}"), encode_text(ADJUSTED_COUNT, f"{count:.6g}")]
+    changed = False
+    for span in spans:
+        if _IS_RESCUED in span.attributes:
+            continue
+        others = [raw for raw in span.attributes if not raw.startswith(_COUNT_HEADS)]
+        span.attributes[:] = others + marks
+        span.trace_state = with_threshold(span.trace_state, raised)
+        changed = True
+    return changed
 
 
 def mark_dropped(spans: Iterable[Span]) -> None:

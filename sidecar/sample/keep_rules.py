@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
 from sidecar.enrich.facts import ErrorKind, Facts, Kind
+from sidecar.enrich.notes import UNKNOWN, Finding
 from sidecar.enrich.view import SpanView
 from sidecar.errors import ConfigError
 from sidecar.ruletree import MAX_COMPARED, Globs, GlobSet, part, structs, top, value_of
@@ -125,20 +126,6 @@ class BudgetEntry(Struct, frozen=True, forbid_unknown_fields=True):
     """Compressed, as sent."""
 
 
-class Finding(NamedTuple):
-    """What one span says of its trace's worth."""
-
-    rule: str | None
-    """The first keep rule that it meets, errors before all others."""
-    agent: str | None
-    base: float
-    """The base probability of its agent and service."""
-    cost_usd: float
-    tokens: int
-    priority: float | None
-    """``sampling.priority``."""
-
-
 class _Rule:
     def __init__(self, entry: RuleEntry) -> None:
         self.name = entry.name
@@ -192,7 +179,7 @@ class KeepRules:
         """Whether traces may be dropped while there is no pressure, by base probabilities."""
         return self._default < 1 or any(probability < 1 for _, _, probability in self._probabilities)
 
-    def find(self, view: SpanView, facts: Facts, *, agent: str | None, service: str | None, cost_usd: float = 0.0) -> Finding:
+    def find(self, view: SpanView, facts: Facts, *, agent: str | None, service: str | None, cost_usd: float = 0.0, label: str = UNKNOWN) -> Finding:
         """What a span says, by its attributes as they came. ``cost_usd`` is what the price table says of a call whose provider says nothing."""
         cost, tokens = 0.0, 0
         if facts.is_call:
@@ -200,7 +187,7 @@ class KeepRules:
             tokens = facts.usage.total if facts.usage is not None else 0
         priority = view.float(SAMPLING_PRIORITY) if self.keep.sampling_priority else None
         rule = self._rule(view, facts, agent, service, cost, tokens, priority)
-        return Finding(rule, agent, self.probability(agent, service), cost, tokens, priority)
+        return Finding(rule, agent, self.probability(agent, service), cost, tokens, priority, label)
 
     def probability(self, agent: str | None, service: str | None) -> float:
         """The base probability: of the first entry that fits, else the default."""

@@ -22,9 +22,11 @@ _IS_TORN = encode_text(TORN, "true")
 
 
 @dataclass(slots=True, eq=False)
-class _Held:
+class Held:
+    """A row in limbo."""
+
     row: NewRow | None
-    """None: it was rescued."""
+    """None: it is gone, and only its place is left."""
     until_s: float
     trace_id: bytes
 
@@ -33,10 +35,10 @@ class Rescue(NamedTuple):
     """What came back of a trace."""
 
     rows: tuple[NewRow, ...]
-    """In the order in which they came; each span is marked if the rescue is torn."""
+    """In the order in which they came, as they were put there."""
     spans: int
     torn: bool
-    """Some of what was dropped had left already."""
+    """Some of what was dropped had left already: each of the trace's spans is to be marked (``mark_torn``)."""
 
 
 class Limbo:
@@ -45,8 +47,8 @@ class Limbo:
     def __init__(self, max_bytes: int, keep_s: float) -> None:
         self._max_bytes = max_bytes
         self._keep_s = keep_s
-        self._all: deque[_Held] = deque()
-        self._traces: dict[bytes, list[_Held]] = {}
+        self._all: deque[Held] = deque()
+        self._traces: dict[bytes, list[Held]] = {}
         # A list: most traces have a row or two, and an empty deque takes 600 bytes. The longest possible shifts 150 KB, in 5 us.
         self._bytes = 0
         self.evicted_rows = 0
@@ -61,19 +63,32 @@ class Limbo:
         """Rows that could still be rescued."""
         return sum(map(len, self._traces.values()))
 
-    def put(self, row: NewRow, now_s: float) -> None:
+    def put(self, row: NewRow, now_s: float) -> Held | None:
         """Hold a row of a dropped trace. One that is larger than the bound is not held."""
         self.expire(now_s)
         size = ENTRY_BYTES + len(row.body)
         if size > self._max_bytes:
             self.evicted_rows += 1
-            return
+            return None
         while self._bytes + size > self._max_bytes:
             self.evicted_rows += self._drop_oldest()
-        held = _Held(row, now_s + self._keep_s, row.trace_id)
+        held = Held(row, now_s + self._keep_s, row.trace_id)
         self._all.append(held)
         self._traces.setdefault(row.trace_id, []).append(held)
         self._bytes += size
+        return held
+
+    def take_out(self, held: Held) -> None:
+        """Let go of one row, if it is still here: it was not dropped after all."""
+        if held.row is None:
+            return
+        of_trace = self._traces.get(held.trace_id, [])
+        if held in of_trace:
+            of_trace.remove(held)
+            if not of_trace:
+                del self._traces[held.trace_id]
+            self._bytes -= len(held.row.body)
+            held.row = None
 
     def rescue(self, trace_id: bytes, dropped_spans: int, now_s: float) -> Rescue:
         """Take back the rows of a trace of which ``dropped_spans`` were dropped in all."""
@@ -86,7 +101,7 @@ class Limbo:
                 held.row = None
         spans = sum(row.spans for row in rows)
         torn = spans < dropped_spans
-        return Rescue(tuple(mark_torn(row) for row in rows) if torn else tuple(rows), spans, torn)
+        return Rescue(tuple(rows), spans, torn)
 
     def expire(self, now_s: float) -> None:
         """Let go of what has waited long enough."""

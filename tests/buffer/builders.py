@@ -67,9 +67,12 @@ def row(
     )
 
 
-def append(*rows: NewRow, rejected: dict[str, int] | None = None, filtered: int = 0) -> Append:
-    rejected = rejected or {}
-    return Append(rows, sum(row.spans for row in rows) + sum(rejected.values()) + filtered, rejected, filtered)
+def append(
+    *rows: NewRow, rejected: dict[str, int] | None = None, filtered: int = 0, sampled: dict[str, int] | None = None, rescued: int = 0
+) -> Append:
+    rejected, sampled = rejected or {}, sampled or {}
+    received = sum(row.spans for row in rows) - rescued + sum(rejected.values()) + filtered + sum(sampled.values())
+    return Append(rows, received, rejected, filtered, sampled, rescued)
 
 
 def settings(path: Path | str, **values: object) -> BufferSettings:

@@ -244,7 +244,7 @@ def test_an_append_that_does_not_add_up_is_a_callers_mistake(tmp_path: Path) -> 
     async def body() -> None:
         async with buffer(tmp_path / "b.db") as found:
             wrong = append(row(spans=2))
-            with pytest.raises(ValueError, match="received spans"):
+            with pytest.raises(ValueError, match="received and rescued spans"):
                 await found.append(type(wrong)(wrong.rows, 3))
 
     run(body())

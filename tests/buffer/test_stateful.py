@@ -84,9 +84,24 @@ class BufferMachine(RuleBasedStateMachine):
     def leased(self) -> set[int]:
         return {row.id for lease in self.leases.values() for row in lease}
 
-    @rule(offered=st.lists(st.lists(rows, max_size=4), min_size=1, max_size=3), rejected=st.integers(0, 2), filtered=st.integers(0, 2))
-    def append_group(self, offered: list[list[NewRow]], rejected: int, filtered: int) -> None:
-        appends = [append(*some, rejected={"no_id": rejected} if rejected else None, filtered=filtered) for some in offered]
+    @rule(
+        offered=st.lists(st.lists(rows, max_size=4), min_size=1, max_size=3),
+        rejected=st.integers(0, 2),
+        filtered=st.integers(0, 2),
+        sampled=st.integers(0, 2),
+        rescues=st.booleans(),
+    )
+    def append_group(self, offered: list[list[NewRow]], rejected: int, filtered: int, sampled: int, rescues: bool) -> None:
+        appends = [
+            append(
+                *some,
+                rejected={"no_id": rejected} if rejected else None,
+                filtered=filtered,
+                sampled={"probability": sampled} if sampled else None,
+                rescued=some[0].spans if rescues and some else 0,
+            )
+            for some in offered
+        ]
         used = sum(len(kept.new.body) for kept in self.rows.values())
         for each, answer in zip(appends, self.core.commit(Group(appends)), strict=True):
             size = sum(len(new.body) for new in each.rows)
@@ -95,9 +110,11 @@ class BufferMachine(RuleBasedStateMachine):
             if isinstance(answer, int):
                 used += size
                 self.rows.update((answer + index, Kept(new, settling=new.seal_at_ms is not None)) for index, new in enumerate(each.rows))
-                self.count(Transition.STORE, sum(new.spans for new in each.rows))
+                self.count(Transition.STORE, sum(new.spans for new in each.rows) - each.rescued)
+                self.count(Transition.RESCUE, each.rescued)
                 self.count(Transition.REJECT, rejected, "no_id")
                 self.count(Transition.FILTER, filtered)
+                self.count(Transition.SAMPLE, sampled, "probability")
 
     @rule(destination=st.sampled_from(DESTINATIONS), limit=limits, max_rows=st.integers(1, 5))
     def lease(self, destination: str, limit: LeaseLimit, max_rows: int) -> None:

@@ -37,6 +37,7 @@ from sidecar.receive.auth import Guard
 from sidecar.receive.budget import InFlight
 from sidecar.receive.http import run_http
 from sidecar.receive.intake import Intake, Process
+from sidecar.receive.pipeline import Processed
 from sidecar.wire import answer_pb2
 from sidecar.wire.batch import SpanBatch
 from sidecar.wire.encoding import Encoding
@@ -96,13 +97,15 @@ class ListBuffer:
 
     @property
     def ledger(self) -> Counter[str]:
-        """Spans by what became of them; ``received`` must be the sum of the others."""
+        """Spans by what became of them; ``received`` and ``rescued`` must be the sum of the others."""
         ledger: Counter[str] = Counter()
         for append in self.appends:
             ledger["received"] += append.received
             ledger["filtered"] += append.filtered
             ledger["stored"] += sum(row.spans for row in append.rows)
+            ledger["rescued"] += append.rescued
             ledger.update(append.rejected)
+            ledger.update({f"sampled/{reason}": spans for reason, spans in append.sampled.items()})
         return +ledger
 
 
@@ -148,10 +151,10 @@ class Steps:
         self.steps = steps
         self.logs: list[bytes] = []
 
-    async def process(self, batch: SpanBatch, body: bytes, now_ms: int) -> Completed:  # noqa: ARG002  (as the protocol has it)
+    async def process(self, batch: SpanBatch, body: bytes, now_ms: int) -> Processed:  # noqa: ARG002  (as the protocol has it)
         for step in self.steps:
             step(batch)
-        return Completed()
+        return Processed(Completed())
 
     async def take_logs(self, body: bytes, encoding: Encoding, now_ms: int) -> None:  # noqa: ARG002  (as the protocol has it)
         self.logs.append(body)

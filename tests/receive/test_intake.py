@@ -11,6 +11,7 @@ from sidecar.enrich.completer import Completed
 from sidecar.errors import BufferBroken, BufferFull, MalformedPayload, Overloaded, Unexpected
 from sidecar.receive.intake import Accepted, Payload
 from sidecar.receive.meter import Signal
+from sidecar.receive.pipeline import Processed
 from sidecar.wire.batch import SpanBatch
 from sidecar.wire.encoding import Encoding
 from tests.receive.rig import Rig, make_rig, run
@@ -230,8 +231,8 @@ class Verdicts:
     def __init__(self, *verdicts: Completed) -> None:
         self.verdicts = list(verdicts)
 
-    async def process(self, batch: SpanBatch, body: bytes, now_ms: int) -> Completed:  # noqa: ARG002  (as the protocol has it)
-        return self.verdicts.pop(0)
+    async def process(self, batch: SpanBatch, body: bytes, now_ms: int) -> Processed:  # noqa: ARG002  (as the protocol has it)
+        return Processed(self.verdicts.pop(0))
 
     async def take_logs(self, body: bytes, encoding: Encoding, now_ms: int) -> None:  # noqa: ARG002  (as the protocol has it)
         raise AssertionError("no logs are sent")

@@ -88,7 +88,7 @@ class Line:
         body = request(*sent).SerializeToString()
         batch = decode_protobuf(body)
         mend(batch)
-        self.done = run(self.pipeline.process(batch, body, now_ms))
+        self.done, _ = run(self.pipeline.process(batch, body, now_ms))
         return [row_of(part, now_ms, self.done.seal_at.get(part.trace_id)) for part in slices(batch, lambda _: "default")]
 
     def seal(self, row: NewRow) -> NewRow | Omit | None:
@@ -487,7 +487,7 @@ def test_whatever_comes_nothing_raises_and_no_span_is_lost(
         body = message.SerializeToString()
         batch = decode_protobuf(body)
         mend(batch)
-        done = run(to.pipeline.process(batch, body, NOW_MS))
+        done, _ = run(to.pipeline.process(batch, body, NOW_MS))
         rows += [row_of(part, NOW_MS, done.seal_at.get(part.trace_id)) for part in slices(batch, lambda _: "default")]
         kept += batch.span_count - batch.rejected.total() - batch.filtered
 

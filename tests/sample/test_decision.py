@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.enrich.notes import Finding
 from sidecar.sample.decision import (
     ADJUSTED_COUNT,
     ENTRY_BYTES,
@@ -29,11 +30,12 @@ from sidecar.sample.decision import (
     glimpses,
     mark_dropped,
     mark_kept,
+    mark_raised,
     probability_of,
     threshold_of,
     with_threshold,
 )
-from sidecar.sample.keep_rules import Finding, parse_sampling
+from sidecar.sample.keep_rules import parse_sampling
 from sidecar.wire.attributes import Value, decode
 from sidecar.wire.shallow_pb2 import Span
 from sidecar.wire.tracestate import explicit_randomness, threshold
@@ -197,6 +199,31 @@ def test_rules_share_what_the_destination_takes_and_the_rest_is_left_to_chance_a
     assert made.excess == {"errors": 10}
 
 
+def test_what_meets_a_rule_is_shed_late_also_where_nothing_had_to_be_granted() -> None:
+    made = decisions({"minimum_per_minute": 0, "capacity": {"spans_per_s": 1, "burst_s": 1}})
+    found = PLAIN._replace(cost_usd=0.6)
+
+    assert made.decide(glimpse(LOW, PLAIN._replace(rule="errors")), 1.0, 0) == Decision(True, KEEP_ALL, 1, priority=Priority.ERROR)
+    assert [made.decide(glimpse(HIGH, found), 1.0, 0).priority for _ in range(3)] == [Priority.CHANCE, Priority.RULE, Priority.RULE]
+    kept = bytes(15) + b"\x02"
+    made.decide(glimpse(kept, PLAIN._replace(rule="errors"), spans=5), 0.5, 0)
+    refused = made.decide(glimpse(HIGH[:1] + b"\x01" + HIGH[2:], PLAIN._replace(rule="mine")), 0.5, 0)
+    assert (refused.kept, refused.rule, refused.priority) == (True, None, Priority.RULE)
+
+
+def test_a_refused_request_is_taken_back_and_decided_alike_when_it_is_sent_again() -> None:
+    made, first = decisions(), glimpse(LOW, PLAIN._replace(cost_usd=0.3), spans=3)
+    made.take_back(first, made.decide(first, 0.01, 0))
+    assert not made.decide(first, 0.01, 1).kept
+    wanted = glimpse(LOW, PLAIN._replace(rule="errors"))
+    refused = made.decide(wanted, 0.01, 2)
+    made.take_back(wanted, refused)
+
+    assert refused.rescues == 3
+    assert made.decide(wanted, 0.01, 3).rescues == 3
+    made.take_back(glimpse(HIGH), refused)
+
+
 def test_whether_a_rule_is_granted_never_depends_on_r() -> None:
     """The same story for traces with the lowest and with the highest R, side by side, each with its own allowance."""
     story = random.Random(5)
@@ -318,9 +345,10 @@ def test_glimpses_put_the_spans_of_a_trace_together() -> None:
         (Span(trace_id=LOW, trace_state=b"ot=rv:00000000000007"), PLAIN._replace(rule="errors", priority=0, base=0.4, cost_usd=1, tokens=3)),
         (Span(trace_id=LOW), PLAIN._replace(agent="b", rule="other", priority=2, cost_usd=1, tokens=4)),
     ]
-    seen = glimpses(found)[LOW]
+    seen, members = glimpses(found)[LOW]
 
     assert list(glimpses(found)) == [LOW, HIGH]
+    assert members == [found[0][0], found[2][0], found[3][0]]
     assert (seen.spans, seen.randomness, seen.agent, seen.base, seen.rule, seen.cost_usd, seen.tokens, seen.priority) == (
         3,
         7,
@@ -331,3 +359,25 @@ def test_glimpses_put_the_spans_of_a_trace_together() -> None:
         7,
         2,
     )
+
+
+def test_a_row_that_passed_a_higher_threshold_since_says_so() -> None:
+    spans = [Span(trace_id=HIGH, trace_state=b"a=1"), Span(trace_id=HIGH)]
+    mark_kept(spans, Decision(True, 1 << 55, NEVER - 1))
+    plain, rescued = Span(), Span()
+    mark_dropped([rescued])
+    before = rescued.SerializeToString()
+
+    assert mark_raised([*spans, plain, rescued], 3 << 54)
+    assert [span.trace_state for span in (*spans, plain)] == [b"ot=th:c,a=1", b"ot=th:c", b"ot=th:c"]
+    assert all(attributes(span) == {PROBABILITY: "0.25", ADJUSTED_COUNT: "4"} for span in (*spans, plain))
+    assert len(spans[0].attributes) == 2
+    assert rescued.SerializeToString() == before
+
+
+def test_a_row_that_came_with_its_threshold_stays_as_it_is() -> None:
+    """Its spans may have passed different ones; the row has the highest."""
+    spans = [Span(trace_state=b"ot=th:c"), Span()]
+
+    assert not mark_raised(spans, 3 << 54)
+    assert list(spans[1].attributes) == []

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from sidecar.enrich.dialects import read_facts
 from sidecar.enrich.facts import Facts, Kind, Usage
+from sidecar.enrich.notes import Finding
 from sidecar.errors import ConfigError
 from sidecar.sample.budget import Capacity, daily, monthly
-from sidecar.sample.keep_rules import MAX_REMEMBERED, Finding, Keep, KeepRules, parse_sampling
+from sidecar.sample.keep_rules import MAX_REMEMBERED, Keep, KeepRules, parse_sampling
 from tests import spans
 from tests.enrich.views import view
 

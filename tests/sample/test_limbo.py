@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sidecar.enrich.edit import encode_text
 from sidecar.sample.decision import TORN
-from sidecar.sample.limbo import ENTRY_BYTES, Limbo
+from sidecar.sample.limbo import ENTRY_BYTES, Limbo, mark_torn
 from sidecar.wire.rows import NewRow
 from sidecar.wire.shallow_pb2 import ExportTraceServiceRequest, ResourceSpans, ScopeSpans, Span
 from sidecar.wire.split import compress, decompress
@@ -42,15 +42,30 @@ def test_a_trace_comes_back_whole_in_its_order() -> None:
     assert limbo.rescue(rows[0].trace_id, 0, 29.9).rows == ()
 
 
-def test_what_came_too_late_for_the_whole_is_marked_on_every_span() -> None:
+def test_what_came_too_late_for_the_whole_is_torn_and_can_be_marked_on_every_span() -> None:
     limbo = Limbo(MIB, 30)
     limbo.put(row(1), 0)
     limbo.put(row(1, spans=3), 20)
     back = limbo.rescue(row(1).trace_id, 5, 31)
 
     assert (len(back.rows), back.spans, back.torn) == (1, 3, True)
-    assert [list(span.attributes) for span in spans_in(back.rows[0])] == [[encode_text(TORN, "true")]] * 3
-    assert back.rows[0].raw_bytes == len(decompress(back.rows[0].body))
+    marked = mark_torn(back.rows[0])
+    assert [list(span.attributes) for span in spans_in(marked)] == [[encode_text(TORN, "true")]] * 3
+    assert marked.raw_bytes == len(decompress(marked.body))
+
+
+def test_a_row_that_was_not_dropped_after_all_is_let_go_of() -> None:
+    limbo = Limbo(MIB, 30)
+    first, second = limbo.put(row(1), 0), limbo.put(row(1, spans=3), 0)
+    assert first is not None and second is not None
+    limbo.take_out(first)
+    assert limbo.rows == 1
+    assert limbo.rescue(row(1).trace_id, 3, 1).spans == 3
+    limbo.take_out(second)
+    limbo.expire(31)
+    limbo.take_out(second)
+
+    assert (limbo.rows, limbo.size_bytes) == (0, 0)
 
 
 def test_a_trace_of_which_nothing_is_left_is_torn() -> None:

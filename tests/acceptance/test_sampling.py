@@ -1,0 +1,72 @@
+"""Sampling in the real process: what is kept says how it was chosen, what is dropped is counted, and errors arrive."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from sidecar.sample.decision import threshold_of
+from tests.acceptance.sending import send_now
+from tests.fakes.langfuse import langfuse_thread
+from tests.fakes.langfuse_mapping import plain_attributes
+from tests.processes import sidecar_process
+from tests.spans import request, span
+
+pytestmark = pytest.mark.acceptance
+
+METADATA = "langfuse.observation.metadata."
+SAMPLED = {"enrichment": {"enabled": True, "settle_s": 0}, "sampling": {"enabled": True}}
+
+
+def trace_of(chance: random.Random, spans: int, *, error_at: int | None = None) -> list[ExportTraceServiceRequest]:
+    """A trace, one request a span, the root last; the span at ``error_at`` fails."""
+    trace_id, root = chance.randbytes(16), chance.randbytes(8)
+    made = [
+        span(
+            trace_id=trace_id,
+            span_id=root if number == spans - 1 else chance.randbytes(8),
+            parent=b"" if number == spans - 1 else root,
+            name="step",
+            error="boom" if number == error_at else None,
+        )
+        for number in range(spans)
+    ]
+    return [request(each) for each in made]
+
+
+def randomness(trace_id: bytes) -> int:
+    return int.from_bytes(trace_id[9:], "big")
+
+
+def test_a_base_probability_keeps_whole_traces_by_their_randomness_and_every_error(tmp_path: Path) -> None:
+    chance = random.Random(11)
+    plain = [trace_of(chance, 3) for _ in range(200)]
+    failing = [trace_of(chance, 3, error_at=1) for _ in range(10)]
+    environment = {"LANGFUSE_SAMPLE_RATE": "0.25"}
+    rules = tmp_path / "sampling.yaml"
+    rules.write_text("minimum_per_minute: 0\n", encoding="utf-8")
+    settings = {**SAMPLED, "sampling": {"enabled": True, "rules": str(rules)}}
+    with langfuse_thread() as fake, sidecar_process(tmp_path, fake.url, settings, environment=environment) as sidecar:
+        for number in range(3):
+            send_now(sidecar, [trace[number] for trace in (*plain, *failing)])
+        ledger = sidecar.settled()
+        got = fake.seen.spans()
+
+    t = threshold_of(0.25)
+    by_chance = {trace[0].resource_spans[0].scope_spans[0].spans[0].trace_id for trace in plain}
+    expected = {trace_id for trace_id in by_chance if randomness(trace_id) >= t}
+    errors = {trace[0].resource_spans[0].scope_spans[0].spans[0].trace_id for trace in failing}
+    assert {each.span.trace_id for each in got} == expected | errors
+    assert len(got) == 3 * (len(expected) + len(errors)), "traces are whole"
+    assert ledger.problems() == []
+    assert ledger.spans["sampled", "probability"] - ledger.total("rescued") == 3 * (200 - len(expected))
+    for each in got:
+        said = dict(plain_attributes(each.span.attributes))
+        if each.span.trace_id in expected:
+            assert (said[f"{METADATA}sampling_probability"], said[f"{METADATA}sampling_adjusted_count"]) == ("0.25", "4")
+            assert each.span.trace_state == "ot=th:c"
+        else:
+            assert f"{METADATA}sampling_rule" in said or f"{METADATA}sampling_rescued" in said or said[f"{METADATA}sampling_adjusted_count"] == "4"
