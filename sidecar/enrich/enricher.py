@@ -47,8 +47,8 @@ _NO_MODEL = Unpriced(Reason.NO_MODEL)
 class Find(Protocol):
     """Whoever judges spans, by what they say before masking."""
 
-    def __call__(self, view: SpanView, facts: Facts, *, agent: str | None, service: str | None, cost_usd: float, label: str) -> Finding:
-        """``cost_usd`` is what the price table says of a call whose provider says nothing."""
+    def __call__(self, view: SpanView, facts: Facts, agent: str | None, service: str | None, cost_usd: float, label: str, /) -> Finding:
+        """``cost_usd`` is what the price table says of a call whose provider says nothing; ``label`` is the agent as a label of metrics."""
 
 
 class _Around:
@@ -174,6 +174,7 @@ class Enricher:
                 self.unpriced[cost.reason] += 1
                 cost = None
             finding = self._finding(around, view, facts, agent, cost) if self._find is not None else None
+            finding = self._finding(around.service, view, facts, agent, cost)
             edit = shape(span, view, facts, Extra(cost, self._known(around, view, facts, agent)))
         except Exception as error:  # noqa: BLE001  (as above; what was written until then is right)
             self._failed(error)
@@ -188,14 +189,14 @@ class Enricher:
             return Note(span, kind, speaks_by, speaks_at, (), lacks_content, finding=finding)
         return Note(span, kind, speaks_by, speaks_at, agent.tags, lacks_content, agent.is_raw, finding=finding)
 
-    def _finding(self, around: _Around, view: SpanView, facts: Facts, agent: Agent | None, priced: Priced | None) -> Finding | None:
+    def _finding(self, service: str | None, view: SpanView, facts: Facts, agent: Agent | None, priced: Priced | None) -> Finding | None:
         if self._find is None:
             return None
-        cost_usd = priced.cost_usd if priced is not None else 0.0
+        cost_usd = 0.0 if priced is None else priced.cost_usd
         if agent is None:
-            return self._find(view, facts, agent=None, service=around.service, cost_usd=cost_usd, label=UNKNOWN)
+            return self._find(view, facts, None, service, cost_usd, UNKNOWN)
         label = UNKNOWN if agent.label == OTHER else self.agents.tracked(agent.label)
-        return self._find(view, facts, agent=agent.name, service=around.service, cost_usd=cost_usd, label=label)
+        return self._find(view, facts, agent.name, service, cost_usd, label)
 
     def _agent(self, span: Span, around: _Around, view: SpanView, facts: Facts) -> Agent | None:
         """The agent that a span names. A rule by service or scope alone counts where a process's part of a trace begins: what is below inherits."""

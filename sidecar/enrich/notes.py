@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import msgspec
 
 from sidecar.enrich.facts import Kind
@@ -17,7 +15,7 @@ UNKNOWN = "unknown"
 """Label of an agent that no rule of agents.yaml names."""
 
 
-class Finding(NamedTuple):
+class Finding(msgspec.Struct, frozen=True, gc=False):
     """What one span says of its trace's worth, to those who choose which traces are kept."""
 
     rule: str | None

@@ -184,6 +184,11 @@ class SpanView(AttributeView):
         return self.span.end_time_unix_nano
 
     @property
+    def duration_s(self) -> builtins.float:
+        span = self._span
+        return (span.end_time_unix_nano - span.start_time_unix_nano) / 1e9
+
+    @property
     def trace_id(self) -> bytes:
         return self.span.trace_id
 

@@ -101,7 +101,7 @@ class Draft:
         """Decide on every trace of a batch but those ``left_out``, and write on its spans how they were chosen."""
         sampler = self._sampler
         seen = glimpses((note.span, note.finding or self._unread(note.span)) for note in notes if note.kept)
-        for trace_id, (glimpse, spans) in seen.items():
+        for trace_id, glimpse in seen.items():
             if trace_id in left_out:
                 continue
             decision = sampler.decisions.decide(glimpse, sampler.probability, self._now_s)
@@ -109,10 +109,13 @@ class Draft:
             if decision.rescues:
                 decision = self._rescue(trace_id, decision)
             self._decisions[trace_id] = decision
-            if decision.kept:
-                self._adjusted[glimpse.label] += mark_kept(spans, decision)
+            if decision.is_plain and not glimpse.has_state:
+                self._adjusted[glimpse.label] += glimpse.spans
+            elif decision.kept:
+                self._adjusted[glimpse.label] += mark_kept(glimpse.members, decision)
             else:
-                mark_dropped(spans)
+                mark_dropped(glimpse.members)
+            glimpse.members = []  # the batch is taken apart after this, and ``undo`` needs the rest only
 
     def take(self, row: NewRow, *, has_root: bool) -> NewRow | None:
         """The row as it is to be stored; None: its trace is dropped, and it waits in limbo."""

@@ -112,12 +112,16 @@ def with_threshold(trace_state: bytes, t: int | None) -> bytes:
 class Glimpse:
     """What one request shows of one trace."""
 
-    __slots__ = ("agent", "base", "cost_usd", "label", "priority", "randomness", "rule", "spans", "tokens", "trace_id")
+    __slots__ = ("agent", "base", "cost_usd", "has_state", "label", "members", "priority", "randomness", "rule", "spans", "tokens", "trace_id")
 
     def __init__(self, trace_id: bytes) -> None:
         self.trace_id = trace_id
         self.spans = 0
+        self.members: list[Span] = []
+        """The spans themselves, as far as they were given."""
         self.randomness: int | None = None
+        self.has_state = False
+        """One of the spans has a trace state."""
         self.agent: str | None = None
         self.label = UNKNOWN
         self.base: float | None = None
@@ -129,31 +133,34 @@ class Glimpse:
     def add(self, trace_state: bytes, found: Finding) -> None:
         """One more span. Of several the strongest rule, the most generous probability and the highest priority count, and the first agent."""
         self.spans += 1
-        if trace_state and self.randomness is None:
-            self.randomness = explicit_randomness(trace_state)
+        if trace_state:
+            self.has_state = True
+            if self.randomness is None:
+                self.randomness = explicit_randomness(trace_state)
         if found.rule is not None and (self.rule is None or found.rule == ERRORS):
             self.rule = found.rule
         if found.priority is not None and (self.priority is None or found.priority > self.priority):
             self.priority = found.priority
         if self.agent is None:
             self.agent = found.agent
-        if self.label == UNKNOWN:
+        if self.label is UNKNOWN:
             self.label = found.label
-        self.base = found.base if self.base is None else max(self.base, found.base)
+        if self.base is None or found.base > self.base:
+            self.base = found.base
         self.cost_usd += found.cost_usd
         self.tokens += found.tokens
 
 
-def glimpses(spans: Iterable[tuple[Span, Finding]]) -> dict[bytes, tuple[Glimpse, list[Span]]]:
-    """By trace id, in the order of first appearance, with the spans."""
-    seen: dict[bytes, tuple[Glimpse, list[Span]]] = {}
+def glimpses(spans: Iterable[tuple[Span, Finding]]) -> dict[bytes, Glimpse]:
+    """By trace id, in the order of first appearance, with their members."""
+    seen: dict[bytes, Glimpse] = {}
     for span, found in spans:
         trace_id = span.trace_id
-        known = seen.get(trace_id)
-        if known is None:
-            known = seen[trace_id] = (Glimpse(trace_id), [])
-        known[0].add(span.trace_state, found)
-        known[1].append(span)
+        glimpse = seen.get(trace_id)
+        if glimpse is None:
+            glimpse = seen[trace_id] = Glimpse(trace_id)
+        glimpse.add(span.trace_state, found)
+        glimpse.members.append(span)
     return seen
 
 

@@ -46,6 +46,10 @@ _EVALUATION_EVENTS = frozenset({b"gen_ai.evaluation.result"})
 _FEEDBACK = ("feedback", "user_feedback", "user.feedback", "feedback.score", "feedback.value", "feedback.rating", "gen_ai.feedback")
 _FEEDBACK_EVENTS = frozenset({b"feedback", b"user_feedback", b"user.feedback"})
 
+_SPEAKING = frozenset({SAMPLING_PRIORITY, *_EVALUATIONS, *_FEEDBACK})
+_ERROR = 2
+"""OTLP's StatusCode."""
+
 Seconds = Annotated[float, Meta(gt=0, le=1e6)]
 Usd = Annotated[float, Meta(gt=0, le=1e9)]
 Count = Annotated[int, Meta(gt=0, le=10**12)]
@@ -139,7 +143,7 @@ class _Rule:
             (match.cost_usd is None or cost_usd >= match.cost_usd)
             and (match.tokens is None or tokens >= match.tokens)
             and (match.error is None or (facts.error is not None and facts.error.kind is match.error))
-            and (match.slower_than_s is None or _seconds(view) >= match.slower_than_s)
+            and (match.slower_than_s is None or view.duration_s >= match.slower_than_s)
             and _may(self._agent, agent)
             and _may(self._service, service)
             and _may(self._span, view.name)
@@ -179,15 +183,20 @@ class KeepRules:
         """Whether traces may be dropped while there is no pressure, by base probabilities."""
         return self._default < 1 or any(probability < 1 for _, _, probability in self._probabilities)
 
-    def find(self, view: SpanView, facts: Facts, *, agent: str | None, service: str | None, cost_usd: float = 0.0, label: str = UNKNOWN) -> Finding:
+    def find(self, view: SpanView, facts: Facts, agent: str | None, service: str | None, cost_usd: float = 0.0, label: str = UNKNOWN) -> Finding:
         """What a span says, by its attributes as they came. ``cost_usd`` is what the price table says of a call whose provider says nothing."""
         cost, tokens = 0.0, 0
         if facts.is_call:
-            cost = facts.cost_usd if facts.cost_usd is not None else cost_usd
-            tokens = facts.usage.total if facts.usage is not None else 0
-        priority = view.float(SAMPLING_PRIORITY) if self.keep.sampling_priority else None
-        rule = self._rule(view, facts, agent, service, cost, tokens, priority)
-        return Finding(rule, agent, self.probability(agent, service), cost, tokens, priority, label)
+            cost = cost_usd if facts.cost_usd is None else facts.cost_usd
+            tokens = 0 if facts.usage is None else facts.usage.total
+        # Nearly every span says nothing of its worth: one look at its keys tells.
+        speaks = view.has_events or not view.keys.isdisjoint(_SPEAKING)
+        priority = view.float(SAMPLING_PRIORITY) if speaks and self.keep.sampling_priority else None
+        rule = self._built_in(view, facts, priority, speaks=speaks)
+        if rule is None and self._rules:
+            rule = next((each.name for each in self._rules if each.fits(view, facts, agent, service, cost, tokens)), None)
+        base = self.probability(agent, service) if self._probabilities else self._default
+        return Finding(rule, agent, base, cost, tokens, priority, label)
 
     def probability(self, agent: str | None, service: str | None) -> float:
         """The base probability: of the first entry that fits, else the default."""
@@ -202,23 +211,18 @@ class KeepRules:
             self._known[key] = found
         return found
 
-    def _rule(
-        self, view: SpanView, facts: Facts, agent: str | None, service: str | None, cost: float, tokens: int, priority: float | None
-    ) -> str | None:
+    def _built_in(self, view: SpanView, facts: Facts, priority: float | None, *, speaks: bool) -> str | None:
         keep = self.keep
-        if keep.errors and (facts.error is not None or view.status_code == 2):
+        if keep.errors and (facts.error is not None or (not facts.dialect and view.status_code == _ERROR)):
             return ERRORS
         if priority is not None and priority > 0:
             return FLAGGED
-        if keep.slower_than_s is not None and _seconds(view) >= keep.slower_than_s:
+        if keep.slower_than_s is not None and view.duration_s >= keep.slower_than_s:
             return LATENCY
-        if keep.evaluations and (facts.kind is Kind.EVALUATOR or _says(view, _EVALUATIONS, _EVALUATION_EVENTS)):
+        if keep.evaluations and (facts.kind is Kind.EVALUATOR or (speaks and _says(view, _EVALUATIONS, _EVALUATION_EVENTS))):
             return EVALUATION
-        if keep.feedback and _says(view, _FEEDBACK, _FEEDBACK_EVENTS):
+        if keep.feedback and speaks and _says(view, _FEEDBACK, _FEEDBACK_EVENTS):
             return FEEDBACK
-        for rule in self._rules:
-            if rule.fits(view, facts, agent, service, cost, tokens):
-                return rule.name
         return None
 
 
@@ -284,10 +288,6 @@ def _text(value: Value) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, str | int | float) else None
-
-
-def _seconds(view: SpanView) -> float:
-    return (view.end_ns - view.start_ns) / 1e9
 
 
 def _says(view: SpanView, keys: tuple[str, ...], events: frozenset[bytes]) -> bool:

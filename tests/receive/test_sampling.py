@@ -80,7 +80,7 @@ class Line:
 
 def line(probability: float = 1.0, *, rules: object = None, agents: Sequence[object] = (), llm_only: bool = False, limbo_mib: float = 1.0) -> Line:
     metrics, clock, buffer = Metrics(CollectorRegistry()), FakeClock(), ListBuffer()
-    enricher = Enricher(PriceBook.load(TABLE), AgentBook(parse_agents({"agents": agents})), llm_only=llm_only)
+    enricher = Enricher(PriceBook.load(TABLE), AgentBook(parse_agents({"agents": list(agents)})), llm_only=llm_only)
     parts = Enrichment(enricher, Completer(LiveTraces(1 << 20), settle_ms=6000, llm_only=llm_only), Limits(), metrics, LOG)
     settings = Sampling(limbo_mib=limbo_mib, decisions_mib=1)
     file = keep_rules_file(settings, {})

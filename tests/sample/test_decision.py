@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace as replaced
 
 from sidecar.enrich.notes import Finding
 from sidecar.sample.decision import (
@@ -133,21 +134,21 @@ def test_explicit_randomness_is_used() -> None:
 def test_the_base_probability_multiplies_and_none_is_never() -> None:
     made = decisions()
 
-    assert made.decide(glimpse(HIGH, PLAIN._replace(base=0.5)), 0.5, 0).threshold == threshold_of(0.25)
-    assert made.decide(glimpse(LOW, PLAIN._replace(base=0.0)), 1.0, 0) == Decision(False, NEVER, 1)
+    assert made.decide(glimpse(HIGH, replaced(PLAIN, base=0.5)), 0.5, 0).threshold == threshold_of(0.25)
+    assert made.decide(glimpse(LOW, replaced(PLAIN, base=0.0)), 1.0, 0) == Decision(False, NEVER, 1)
 
 
 def test_priority_0_drops_while_everything_is_kept_and_a_higher_one_keeps() -> None:
     made = decisions()
-    zero = made.decide(glimpse(HIGH, PLAIN._replace(priority=0)), 1.0, 0)
+    zero = made.decide(glimpse(HIGH, replaced(PLAIN, priority=0)), 1.0, 0)
 
     assert (zero.kept, zero.reason) == (False, Reason.PRIORITY)
-    assert made.decide(glimpse(HIGH, PLAIN._replace(priority=1, rule="priority")), 1.0, 1).rescues == 1
+    assert made.decide(glimpse(HIGH, replaced(PLAIN, priority=1, rule="priority")), 1.0, 1).rescues == 1
 
 
 def test_a_rule_keeps_the_trace_from_its_first_span_on() -> None:
     made = decisions()
-    kept = made.decide(glimpse(LOW, PLAIN._replace(rule="mine")), 0.01, 0)
+    kept = made.decide(glimpse(LOW, replaced(PLAIN, rule="mine")), 0.01, 0)
 
     assert kept == Decision(True, KEEP_ALL, 1, "mine", priority=Priority.RULE)
     assert made.decide(glimpse(LOW), 0.01, 1).rule == "mine"
@@ -157,7 +158,7 @@ def test_a_dropped_trace_that_turns_out_to_matter_is_rescued_once() -> None:
     made = decisions()
     made.decide(glimpse(LOW, spans=3), 0.01, 0)
     made.decide(glimpse(LOW, spans=2), 0.01, 1)
-    rescued = made.decide(glimpse(LOW, PLAIN._replace(rule="errors")), 0.01, 2)
+    rescued = made.decide(glimpse(LOW, replaced(PLAIN, rule="errors")), 0.01, 2)
 
     assert (rescued.kept, rescued.rescues, rescued.priority) == (True, 5, Priority.ERROR)
     assert made.decide(glimpse(LOW), 0.01, 3).rescues == 0
@@ -165,7 +166,7 @@ def test_a_dropped_trace_that_turns_out_to_matter_is_rescued_once() -> None:
 
 @pytest.mark.parametrize(("cost", "tokens", "rule"), [(0.5, 0, "cost"), (0.0, 100_000, "tokens")])
 def test_cost_and_tokens_add_up_over_a_trace(cost: float, tokens: int, rule: str) -> None:
-    made, found = decisions(), PLAIN._replace(cost_usd=cost, tokens=tokens)
+    made, found = decisions(), replaced(PLAIN, cost_usd=cost, tokens=tokens)
 
     assert not made.decide(glimpse(LOW, found), 0.01, 0).kept
     assert made.decide(glimpse(LOW, found), 0.01, 1).rule == rule
@@ -176,7 +177,7 @@ def test_each_agent_has_a_trace_a_minute() -> None:
     ids = [number.to_bytes(16, "big") for number in range(1, 6)]
     at = {0: "a", 1: "a", 2: "b", 59: "a", 61: "a"}
     rules = [
-        made.decide(glimpse(trace_id, PLAIN._replace(agent=agent)), 0.01, now).rule for trace_id, (now, agent) in zip(ids, at.items(), strict=True)
+        made.decide(glimpse(trace_id, replaced(PLAIN, agent=agent)), 0.01, now).rule for trace_id, (now, agent) in zip(ids, at.items(), strict=True)
     ]
 
     assert rules == ["minimum", None, "minimum", None, "minimum"]
@@ -184,7 +185,7 @@ def test_each_agent_has_a_trace_a_minute() -> None:
 
 def test_an_agent_that_is_named_late_has_its_minimum_too() -> None:
     made = decisions({})
-    nobody = PLAIN._replace(agent=None)
+    nobody = replaced(PLAIN, agent=None)
     made.decide(glimpse(HIGH, nobody), 0.01, 0)
     assert made.decide(glimpse(LOW, nobody), 0.01, 1).rule is None
 
@@ -193,7 +194,7 @@ def test_an_agent_that_is_named_late_has_its_minimum_too() -> None:
 
 def test_rules_share_what_the_destination_takes_and_the_rest_is_left_to_chance_and_counted() -> None:
     made = decisions({"minimum_per_minute": 0, "capacity": {"spans_per_s": 1, "burst_s": 10}})
-    kept = [made.decide(glimpse(number.to_bytes(16, "big"), PLAIN._replace(rule="errors"), spans=5), 0.5, 0).kept for number in range(1, 5)]
+    kept = [made.decide(glimpse(number.to_bytes(16, "big"), replaced(PLAIN, rule="errors"), spans=5), 0.5, 0).kept for number in range(1, 5)]
 
     assert kept == [True, True, False, False]
     assert made.excess == {"errors": 10}
@@ -201,21 +202,21 @@ def test_rules_share_what_the_destination_takes_and_the_rest_is_left_to_chance_a
 
 def test_what_meets_a_rule_is_shed_late_also_where_nothing_had_to_be_granted() -> None:
     made = decisions({"minimum_per_minute": 0, "capacity": {"spans_per_s": 1, "burst_s": 1}})
-    found = PLAIN._replace(cost_usd=0.6)
+    found = replaced(PLAIN, cost_usd=0.6)
 
-    assert made.decide(glimpse(LOW, PLAIN._replace(rule="errors")), 1.0, 0) == Decision(True, KEEP_ALL, 1, priority=Priority.ERROR)
+    assert made.decide(glimpse(LOW, replaced(PLAIN, rule="errors")), 1.0, 0) == Decision(True, KEEP_ALL, 1, priority=Priority.ERROR)
     assert [made.decide(glimpse(HIGH, found), 1.0, 0).priority for _ in range(3)] == [Priority.CHANCE, Priority.RULE, Priority.RULE]
     kept = bytes(15) + b"\x02"
-    made.decide(glimpse(kept, PLAIN._replace(rule="errors"), spans=5), 0.5, 0)
-    refused = made.decide(glimpse(HIGH[:1] + b"\x01" + HIGH[2:], PLAIN._replace(rule="mine")), 0.5, 0)
+    made.decide(glimpse(kept, replaced(PLAIN, rule="errors"), spans=5), 0.5, 0)
+    refused = made.decide(glimpse(HIGH[:1] + b"\x01" + HIGH[2:], replaced(PLAIN, rule="mine")), 0.5, 0)
     assert (refused.kept, refused.rule, refused.priority) == (True, None, Priority.RULE)
 
 
 def test_a_refused_request_is_taken_back_and_decided_alike_when_it_is_sent_again() -> None:
-    made, first = decisions(), glimpse(LOW, PLAIN._replace(cost_usd=0.3), spans=3)
+    made, first = decisions(), glimpse(LOW, replaced(PLAIN, cost_usd=0.3), spans=3)
     made.take_back(first, made.decide(first, 0.01, 0))
     assert not made.decide(first, 0.01, 1).kept
-    wanted = glimpse(LOW, PLAIN._replace(rule="errors"))
+    wanted = glimpse(LOW, replaced(PLAIN, rule="errors"))
     refused = made.decide(wanted, 0.01, 2)
     made.take_back(wanted, refused)
 
@@ -232,8 +233,8 @@ def test_whether_a_rule_is_granted_never_depends_on_r() -> None:
     for _ in range(3000):
         now += story.random()
         number = story.randrange(400)
-        found = PLAIN._replace(
-            rule=story.choice([None, None, None, "errors", "mine"]), agent=story.choice([None, "a", "b"]), cost_usd=story.random() / 5
+        found = replaced(
+            PLAIN, rule=story.choice([None, None, None, "errors", "mine"]), agent=story.choice([None, "a", "b"]), cost_usd=story.random() / 5
         )
         pair = [
             made.decide(glimpse(bytes([1]) + number.to_bytes(8, "big") + tail, found), 0.1, now)
@@ -269,7 +270,7 @@ def test_a_shed_trace_is_dropped_until_a_rule_keeps_it() -> None:
 
     assert made.decide(glimpse(HIGH), 1.0, 1) == Decision(False, NEVER - 1, NEVER - 1, reason=Reason.SHED)
     assert not made.decide(glimpse(LOW), 1.0, 1).kept
-    assert made.decide(glimpse(HIGH, PLAIN._replace(rule="errors")), 1.0, 2).rescues == 8
+    assert made.decide(glimpse(HIGH, replaced(PLAIN, rule="errors")), 1.0, 2).rescues == 8
 
 
 def test_memory_is_bounded_and_the_longest_unseen_is_forgotten() -> None:
@@ -287,7 +288,7 @@ def test_a_trace_takes_no_more_memory_than_is_counted() -> None:
     chance = random.Random(1)
     tracemalloc.start()
     for _ in range(20_000):
-        made.decide(glimpse(chance.randbytes(16), PLAIN._replace(cost_usd=0.001, tokens=1000)), 0.0101, 0)
+        made.decide(glimpse(chance.randbytes(16), replaced(PLAIN, cost_usd=0.001, tokens=1000)), 0.0101, 0)
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
@@ -340,15 +341,15 @@ def test_dropped_spans_are_marked_as_counting_for_nothing_if_they_come_back() ->
 
 def test_glimpses_put_the_spans_of_a_trace_together() -> None:
     found = [
-        (Span(trace_id=LOW), PLAIN._replace(agent=None, rule="mine", base=0.2)),
+        (Span(trace_id=LOW), replaced(PLAIN, agent=None, rule="mine", base=0.2)),
         (Span(trace_id=HIGH), PLAIN),
-        (Span(trace_id=LOW, trace_state=b"ot=rv:00000000000007"), PLAIN._replace(rule="errors", priority=0, base=0.4, cost_usd=1, tokens=3)),
-        (Span(trace_id=LOW), PLAIN._replace(agent="b", rule="other", priority=2, cost_usd=1, tokens=4)),
+        (Span(trace_id=LOW, trace_state=b"ot=rv:00000000000007"), replaced(PLAIN, rule="errors", priority=0, base=0.4, cost_usd=1, tokens=3)),
+        (Span(trace_id=LOW), replaced(PLAIN, agent="b", rule="other", priority=2, cost_usd=1, tokens=4)),
     ]
-    seen, members = glimpses(found)[LOW]
+    seen = glimpses(found)[LOW]
 
     assert list(glimpses(found)) == [LOW, HIGH]
-    assert members == [found[0][0], found[2][0], found[3][0]]
+    assert seen.members == [found[0][0], found[2][0], found[3][0]]
     assert (seen.spans, seen.randomness, seen.agent, seen.base, seen.rule, seen.cost_usd, seen.tokens, seen.priority) == (
         3,
         7,
