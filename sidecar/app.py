@@ -39,6 +39,7 @@ from sidecar.observe.metrics import Metrics
 from sidecar.receive.auth import Guard
 from sidecar.receive.budget import InFlight
 from sidecar.receive.enrichment import EnrichmentRules, new_enrichment
+from sidecar.receive.governor import Parts, governed
 from sidecar.receive.http import run_http
 from sidecar.receive.intake import Intake
 from sidecar.receive.masking import Masking, nothing_masked, rules_parser
@@ -47,6 +48,7 @@ from sidecar.receive.masking_keys import masking_keys
 from sidecar.receive.pipeline import Enrichment, Mask, Pipeline
 from sidecar.receive.sampling import Sampler, keep_rules_file
 from sidecar.rulefiles import RuleFile, RuleFiles, watched
+from sidecar.sample.pressure import Pulse
 from sidecar.wire.batch import require_upb
 
 MIB = 1024 * 1024
@@ -105,6 +107,7 @@ async def run(config: Config, env: Mapping[str, str], runner: RunnerFactory | No
     rules, keep_rules = EnrichmentRules(config.enrichment, env), keep_rules_file(config.sampling, env)
     RuleFiles((*rules.files, keep_rules)).load_all()
     enrichment = new_enrichment(config.enrichment, rules, metrics, log.getChild("enrich")) if config.enrichment.enabled else None
+    in_flight = InFlight(int(config.receivers.in_flight_mib * MIB))
     sampler = None
     if config.sampling.enabled and enrichment is not None:
         sampler = Sampler(keep_rules, config.sampling, enrichment.enricher.use_find, clock, metrics)
@@ -115,8 +118,9 @@ async def run(config: Config, env: Mapping[str, str], runner: RunnerFactory | No
         run_forwarder(config, buffer, clock, metrics, random.SystemRandom(), log.getChild("forward"), instance_id, shutdown.deadline) as forwarder,
         sealed_at_the_end(buffer),
         run_rules(config, rules, enrichment, sampler, env, clock, metrics) as (mask, reload_rules),
+        run_sampling(config, sampler, buffer, in_flight, forwarder.pulses, clock, metrics),
         run_receivers(
-            config, new_intake(config, buffer, router, Pipeline(mask, enrichment), sampler, clock, metrics), guards, metrics, instance_id
+            config, new_intake(config, buffer, router, Pipeline(mask, enrichment), sampler, clock, metrics), in_flight, guards, metrics, instance_id
         ) as addresses,
     ):
         health.add_check(lambda: refusal(buffer))
@@ -232,6 +236,26 @@ async def run_rules(
 
 
 @asynccontextmanager
+async def run_sampling(
+    config: Config,
+    sampler: Sampler | None,
+    buffer: Buffer,
+    in_flight: InFlight,
+    pulses: Callable[[], Sequence[Pulse]],
+    clock: Clock,
+    metrics: Metrics,
+) -> AsyncIterator[None]:
+    """Steer the sampler, if there is one."""
+    if sampler is None:
+        metrics.sampling_keep_probability.set(1)
+        yield
+        return
+    parts = Parts(sampler, buffer, in_flight, pulses)
+    async with governed(parts, config.sampling, clock, metrics, log.getChild("sampling")):
+        yield
+
+
+@asynccontextmanager
 async def sealed_at_the_end(buffer: Buffer) -> AsyncIterator[None]:
     """When no more spans come, rows have nothing left to wait for: what the forwarder can still deliver must not settle on."""
     yield
@@ -240,10 +264,9 @@ async def sealed_at_the_end(buffer: Buffer) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def run_receivers(
-    config: Config, intake: Intake, guards: Mapping[str, Guard], metrics: Metrics, instance_id: str
+    config: Config, intake: Intake, budget: InFlight, guards: Mapping[str, Guard], metrics: Metrics, instance_id: str
 ) -> AsyncIterator[Mapping[str, str]]:
     """Every enabled receiver over one bytes budget; yields where each listens."""
-    budget = InFlight(int(config.receivers.in_flight_mib * MIB))
     metrics.receiver_in_flight_bytes.set_function(lambda: budget.bytes)
     addresses: dict[str, str] = {}
     async with AsyncExitStack() as stack:

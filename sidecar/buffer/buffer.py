@@ -294,6 +294,14 @@ class Buffer:
         """Rows that settle and outlived ``shed`` are handed to sealing with the threshold that they passed; sealed rows keep theirs."""
         self._tending.raises.add(shed.before_id, shed.reached)
 
+    async def remember(self, key: str, text: str) -> None:
+        """Keep a short text over restarts. Raises BufferError, and BufferFull while the disk refuses."""
+        await self._worker.submit(lambda: self._worker.run(upkeep.remember, self._core, key, text))
+
+    async def recall(self, key: str) -> str | None:
+        """What was kept under ``key``; None: nothing."""
+        return await self._worker.submit(lambda: self._worker.run(upkeep.recall, self._core, key))
+
     async def inspect(self) -> dict[str, object]:
         """What lies here, for an operator: plain values, no payload."""
         dead = await self._worker.submit(lambda: self._worker.run_waiting(reading.dead_letters, self._core))

@@ -29,6 +29,7 @@ class Lane:
     leased: set[int] = field(default_factory=set)
     settling: int = 0
     total: int = 0
+    left: int = 0
     cursor: int = END
     from_start: bool = False
     """The reader has begun anew and found nothing so far."""
@@ -53,6 +54,7 @@ class Lane:
             backlog_rows=max(self.backlog, 0),
             leased_rows=len(self.leased),
             oldest_received_ms=min(known, default=None),
+            left_rows=self.left,
         )
 
 
@@ -169,6 +171,7 @@ class Lanes:
             lane = self[row.destination]
             lane.leased.discard(row.id)
             lane.total -= 1
+            lane.left += 1
 
     def replaced(self, row: Row, parts: Iterable[Row]) -> None:
         """A leased row became several."""

@@ -98,3 +98,10 @@ class LaneStatus:
     leased_rows: int
     oldest_received_ms: int | None
     """Receipt of the oldest waiting row as far as memory knows; exact for the fresh lane."""
+    left_rows: int = 0
+    """Rows that were delivered or buried since the start."""
+
+    @property
+    def unsent_rows(self) -> int:
+        """Rows that could be sent or are being sent; those that settle can't."""
+        return self.fresh_rows + self.backlog_rows + self.leased_rows

@@ -19,6 +19,9 @@ from sidecar.wire.rows import NewRow, Row
 STEP_ROWS = 256
 """Rows that one transaction expires, purges or replays, within DRAIN_BYTES: with bodies of 4 KiB some milliseconds."""
 
+NOTE = "note."
+"""Before the keys of whoever uses the buffer, in the table of the buffer's own values."""
+
 _NEW_ROW = "destination, trace_id, randomness, priority, threshold, spans, raw_bytes, body, received_ms"
 
 
@@ -224,6 +227,17 @@ def restore(core: BufferCore, rows: Sequence[NewRow]) -> int:
         return sum(row.spans for row in rows)
 
     return core.write(work)
+
+
+def remember(core: BufferCore, key: str, text: str) -> None:
+    """Keep a text of whoever uses the buffer; what was under ``key`` before is gone."""
+    core.write(lambda _: core.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (NOTE + key, text)))
+
+
+def recall(core: BufferCore, key: str) -> str | None:
+    """The text that was kept under ``key``; None: none was."""
+    found = core.read(lambda db: db.execute("SELECT value FROM meta WHERE key = ?", (NOTE + key,)).fetchone())
+    return None if found is None else str(found[0])
 
 
 def _expire(core: BufferCore, gone: Sequence[Gone], draft: Draft) -> None:

@@ -173,7 +173,6 @@ class Enricher:
             if isinstance(cost, Unpriced):
                 self.unpriced[cost.reason] += 1
                 cost = None
-            finding = self._finding(around, view, facts, agent, cost) if self._find is not None else None
             finding = self._finding(around.service, view, facts, agent, cost)
             edit = shape(span, view, facts, Extra(cost, self._known(around, view, facts, agent)))
         except Exception as error:  # noqa: BLE001  (as above; what was written until then is right)

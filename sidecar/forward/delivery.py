@@ -201,7 +201,7 @@ class Delivery:
         finally:
             line.journal.in_flight(-1)
         verdict, now_s = classify(reply, line.clock.wall_ms() / 1000), line.clock.monotonic()
-        line.journal.exchange(verdict, now_s - started_s)
+        line.journal.exchange(verdict, now_s - started_s, now_s)
         self._apply(verdict, reply, rows, self._permit, now_s)
         self._permit = None
         line.changed()

@@ -15,6 +15,7 @@ from sidecar.forward.retry import Chance
 from sidecar.forward.sender import SenderStatus, open_langfuse
 from sidecar.forward.source import Source
 from sidecar.observe.metrics import Metrics
+from sidecar.sample.pressure import Pulse
 from sidecar.waiting import first
 
 
@@ -30,6 +31,9 @@ class Sender(Protocol):
     def reload_keys(self) -> None:
         """Read keys again and probe at once."""
 
+    def pulse(self) -> Pulse:
+        """Whether it takes spans, and how fast it answers."""
+
     def status(self) -> SenderStatus:
         """How it goes."""
 
@@ -44,6 +48,10 @@ class Forwarder:
         """SIGHUP: read key files again; paused destinations are probed at once."""
         for sender in self._senders:
             sender.reload_keys()
+
+    def pulses(self) -> tuple[Pulse, ...]:
+        """How each destination does, in the order of the configuration."""
+        return tuple(sender.pulse() for sender in self._senders)
 
     def status(self) -> tuple[SenderStatus, ...]:
         """One entry a destination, in the order of the configuration."""

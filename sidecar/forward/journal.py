@@ -13,9 +13,13 @@ from sidecar.forward.batch import size_of
 from sidecar.forward.breaker import Breaker, State
 from sidecar.forward.verdict import Ambiguous, Answer, Delivered, Failure, Pause, PauseReason, Refused, Retry, Split, Verdict
 from sidecar.observe.metrics import Metrics
+from sidecar.sample.window import Window
 from sidecar.wire.rows import Row
 
 REPEAT_S = 30.0
+TOO_MANY_REQUESTS = 429
+ANSWERS_S, ANSWERS_LEAST = 30, 5
+"""The p95 of answers is that of so many seconds, and of so many answers at least."""
 
 _NAMES: dict[type[Verdict], str] = {
     Delivered: "delivered",
@@ -44,6 +48,9 @@ class Journal:
     def __init__(self, name: str, metrics: Metrics, log: logging.Logger) -> None:
         self.last_failure = ""
         """Why the last request was not taken."""
+        self.is_throttled = False
+        """The last answer was 429: the destination is there, and takes less than it is sent."""
+        self._answers = Window(ANSWERS_S, ANSWERS_LEAST)
         self._name, self._metrics, self._log = name, metrics, log
         self._down = False
         self._down_since_s = 0.0
@@ -68,8 +75,14 @@ class Journal:
         """A request began (1) or ended (-1)."""
         self._metrics.forward_in_flight.labels(self._name).inc(change)
 
-    def exchange(self, verdict: Verdict, seconds: float) -> None:
+    def export_p95_s(self, now_s: float) -> float | None:
+        """How long the destination took for nearly all of its latest answers; None: there were too few."""
+        return self._answers.quantile(0.95, now_s)
+
+    def exchange(self, verdict: Verdict, seconds: float, now_s: float) -> None:
         """A request and its verdict."""
+        self._answers.add(seconds, now_s)
+        self.is_throttled = False
         self._metrics.forward_requests.labels(self._name, _NAMES[type(verdict)]).inc()
         self._metrics.forward_request_seconds.labels(self._name).observe(seconds)
 
@@ -82,6 +95,7 @@ class Journal:
     def retry(self, verdict: Retry, reply: Answer | Failure, now_s: float) -> None:
         """A batch will be sent again."""
         self._metrics.forward_retries.labels(self._name).inc()
+        self.is_throttled = isinstance(reply, Answer) and reply.status == TOO_MANY_REQUESTS
         self._failed(verdict.reason, reply)
         self._repeated(logging.WARNING, "a batch was not taken and will be sent again", now_s, reason=self.last_failure)
 

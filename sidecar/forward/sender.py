@@ -25,6 +25,7 @@ from sidecar.forward.keys import Keys
 from sidecar.forward.retry import Chance
 from sidecar.forward.source import Source
 from sidecar.observe.metrics import Metrics
+from sidecar.sample.pressure import Pulse
 from sidecar.waiting import Changes, first
 
 MIB = 2**20
@@ -87,6 +88,12 @@ class LangfuseSender:
             self._line.journal.keys_changed()
         self._line.breaker.resume()
         self._line.changes.notify()
+
+    def pulse(self) -> Pulse:
+        """Whether the destination takes spans, and how fast it answers."""
+        line = self._line
+        is_up = line.breaker.is_closed() or (line.journal.is_throttled and line.breaker.paused is None)
+        return Pulse(line.name, is_up, line.journal.export_p95_s(line.clock.monotonic()))
 
     def status(self) -> SenderStatus:
         line = self._line

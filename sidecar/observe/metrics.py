@@ -71,6 +71,25 @@ class Metrics:
         )
 
     def _sampling(self) -> None:
+        self.sampling_pressure = self._gauge("sidecar_sampling_pressure", "How hard the worst signal presses; above 1 traces are left out.")
+        self.sampling_signal_pressure = self._gauge(
+            "sidecar_sampling_signal_pressure", "Each signal divided by its set-point; 0 also where it is not known.", "signal"
+        )
+        self.sampling_keep_probability = self._gauge(
+            "sidecar_sampling_keep_probability", "What pressure and budgets allow, before base probabilities; 1: everything is kept."
+        )
+        self.sampling_excess_spans = self._counter(
+            "sidecar_sampling_excess_spans_total", "Spans that met a keep rule which had nothing left to grant and were left to chance.", "rule"
+        )
+        self.sampling_limbo_bytes = self._gauge("sidecar_sampling_limbo_bytes", "Dropped rows that could still be rescued, with what they cost.")
+        self.sampling_limbo_rows = self._gauge("sidecar_sampling_limbo_rows", "The same in rows.")
+        self.sampling_limbo_evicted_rows = self._counter(
+            "sidecar_sampling_limbo_evicted_rows_total", "Rows that left limbo before their time, for want of room."
+        )
+        self.sampling_traces = self._gauge("sidecar_sampling_remembered_traces", "Traces whose decision is remembered.")
+        self.sampling_forgotten_traces = self._counter(
+            "sidecar_sampling_forgotten_traces_total", "Traces whose decision was forgotten for want of room."
+        )
         self.sampling_adjusted_spans = self._counter(
             "sidecar_sampling_adjusted_spans_total",
             "What the kept spans stand for: their adjusted counts, by the first agent of their request that agents.yaml names.",

@@ -36,6 +36,11 @@ class InFlight:
         """Bytes held now, small and large bodies together."""
         return self._small + self._large
 
+    @property
+    def fraction(self) -> float:
+        """Of ``max_bytes``, held by small bodies: a large one takes its turn beside them."""
+        return self._small / self.max_bytes
+
     def take(self, size: int = 0) -> Share:
         """``async with budget.take(size) as share``: hold ``size`` bytes; raises Overloaded when there is no room."""
         return Share(self, size)

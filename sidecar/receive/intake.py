@@ -176,6 +176,14 @@ class Intake:
         """
         if not payload.body:
             return NOTHING_REJECTED
+        began_s = self._clock.monotonic()
+        try:
+            return await self._submit(payload)
+        finally:
+            if self._sampler is not None:
+                self._sampler.answered(began_s)
+
+    async def _submit(self, payload: Payload) -> Accepted:
         if len(payload.body) > PIECE_BYTES:
             await asyncio.sleep(0)  # putting the body together took its milliseconds, and so does its hash
         try:

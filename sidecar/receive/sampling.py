@@ -20,10 +20,13 @@ from sidecar.rulefiles import RuleFile
 from sidecar.sample.decision import KEEP_ALL, Decision, Decisions, Glimpse, glimpses, mark_dropped, mark_kept
 from sidecar.sample.keep_rules import ERRORS, KeepRules, parse_sampling
 from sidecar.sample.limbo import Held, Limbo, mark_torn
+from sidecar.sample.window import Window
 from sidecar.wire.rows import NewRow
 from sidecar.wire.shallow_pb2 import Span
 
 MIB = 1024 * 1024
+ANSWERS_LEAST = 20
+"""Requests in ten seconds, from which the p95 says more than the slowest one."""
 _ERROR = 2
 """OTLP's StatusCode."""
 
@@ -56,6 +59,8 @@ class Sampler:
         self.file = file
         self.rules = file.value
         self.usage = Usage()
+        self.answers_ms = Window(least=ANSWERS_LEAST)
+        """How long requests took from their last byte to their commit."""
         self.clock = clock
         self.metrics = metrics
         self._use_find = use_find
@@ -66,6 +71,11 @@ class Sampler:
         self.rules = self.file.value
         self.decisions.use_rules(self.rules, self.clock.monotonic())
         self._use_find(self.rules.find)
+
+    def answered(self, began_s: float) -> None:
+        """A request that was complete at ``began_s`` (monotonic) is committed or refused."""
+        now_s = self.clock.monotonic()
+        self.answers_ms.add((now_s - began_s) * 1000, now_s)
 
     def take_usage(self) -> Usage:
         """The usage since the last call."""

@@ -217,7 +217,7 @@ class Decisions:
         self._max_traces = max(1, max_bytes // ENTRY_BYTES)
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self.forgotten = 0
-        """Traces forgotten for want of room."""
+        """Traces forgotten for want of room, since they were last taken away."""
         self.excess: Counter[str] = Counter()
         """Spans that met a rule which had nothing left to grant, by rule, since they were last taken away."""
         self.use_rules(rules, now_s)

@@ -52,7 +52,7 @@ class Limbo:
         # A list: most traces have a row or two, and an empty deque takes 600 bytes. The longest possible shifts 150 KB, in 5 us.
         self._bytes = 0
         self.evicted_rows = 0
-        """Rows that left for want of room, before their time."""
+        """Rows that left for want of room, before their time, since they were last taken away."""
 
     @property
     def size_bytes(self) -> int:

@@ -99,6 +99,16 @@ def pressure(signals: Signals, points: SetPoints) -> Pressure:
     return Pressure(measured[worst], worst, measured)
 
 
+class Pulse(NamedTuple):
+    """How one destination does, as its sender knows it."""
+
+    name: str
+    is_up: bool
+    """It takes spans, if slowly. One that answers 429 is up."""
+    export_p95_s: float | None = None
+    """Of its answers in the last half minute; None: there were too few."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pile:
     """The least that has waited since the destination came up, and when that was."""

@@ -202,3 +202,13 @@ def test_restored_rows_are_counted_as_replayed(tmp_path: Path) -> None:
         assert found.core.ledger.totals == {("replayed", ""): 3}
         assert upkeep.oldest_ms(found.core) == NOW_MS
         assert_balanced(found.core)
+
+
+def test_notes_of_whoever_uses_the_buffer_survive_restarts(tmp_path: Path) -> None:
+    with file(tmp_path / "b.db") as found:
+        assert upkeep.recall(found.core, "budgets") is None
+        upkeep.remember(found.core, "budgets", "1")
+        upkeep.remember(found.core, "budgets", "2")
+    with file(tmp_path / "b.db") as found:
+        assert upkeep.recall(found.core, "budgets") == "2"
+        assert upkeep.recall(found.core, "clean") is None, "the buffer's own values are not theirs"

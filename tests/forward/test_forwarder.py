@@ -14,6 +14,7 @@ from sidecar.config import Config, Destination, Forward, Shutdown
 from sidecar.errors import StartError
 from sidecar.forward.forwarder import Forwarder, run_forwarder
 from sidecar.observe.metrics import Metrics
+from sidecar.sample.pressure import Pulse
 from tests.fakes.clock import FakeClock
 from tests.fakes.langfuse import fake_langfuse
 from tests.fakes.listener import HeldPort
@@ -51,6 +52,14 @@ async def moving(clock: FakeClock) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def test_the_pulse_of_each_destination_is_told_in_their_order() -> None:
+    async def main() -> None:
+        async with fake_langfuse() as fake, Everything().forwarding(destination(fake.url), Destination(name="near", type="local")) as forwarder:
+            assert forwarder.pulses() == (Pulse(NAME, is_up=True), Pulse("near", is_up=True))
+
+    run(main())
 
 
 def test_each_destination_gets_its_rows() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from sidecar.forward.breaker import FAILURES_TO_OPEN, Breaker
 from sidecar.forward.journal import REPEAT_S, Journal
-from sidecar.forward.verdict import Answer, Failure, FailureKind, PauseReason, Retry
+from sidecar.forward.verdict import Answer, Delivered, Failure, FailureKind, PauseReason, Retry
 from sidecar.observe.metrics import Metrics
 from tests.forward.rig import NAME, Highest, Lines, logger
 
@@ -121,3 +122,29 @@ def test_counters_of_a_destination_are_there_before_anything_happens() -> None:
 
     for name in ("delivered_spans", "delivered_bytes", "retries", "ambiguous_spans", "buried_spans"):
         assert registry.get_sample_value(f"sidecar_forward_{name}_total", {"destination": "default"}) == 0
+
+
+def test_answers_of_the_last_half_minute_are_timed_once_there_are_a_few() -> None:
+    journal = Told().journal
+    for number in range(4):
+        journal.exchange(RETRY, 2.0, number)
+    assert journal.export_p95_s(4) is None
+    journal.exchange(RETRY, 2.0, 4)
+
+    assert journal.export_p95_s(4) == pytest.approx(2.0, rel=0.07)
+    assert journal.export_p95_s(35) is None
+
+
+def test_a_destination_is_throttled_until_it_answers_something_else() -> None:
+    journal = Told().journal
+    seen = []
+    for tell in (
+        lambda: journal.retry(RETRY, Answer(429), 0),
+        lambda: journal.exchange(Delivered(), 0.1, 1),
+        lambda: journal.retry(RETRY, Answer(429), 2),
+        lambda: journal.retry(RETRY, REFUSED, 3),
+    ):
+        tell()
+        seen.append(journal.is_throttled)
+
+    assert seen == [True, False, True, False]

@@ -9,8 +9,9 @@ import pytest
 
 from sidecar.buffer.leases import Lane
 from sidecar.forward.sender import KEY_POLL_S
+from sidecar.sample.pressure import Pulse
 from tests.fakes.langfuse import SECRET_KEY
-from tests.forward.rig import rows, run, sending, settings
+from tests.forward.rig import NAME, rows, run, sending, settings
 from tests.waiting import until
 
 MIB = 2**20
@@ -243,6 +244,26 @@ def test_a_drain_gives_up_on_a_destination_that_stays_down() -> None:
 
             assert rig.source.delivered_rows == []
             assert rig.statuses == [503, 503]
+
+    run(main())
+
+
+@pytest.mark.parametrize(("status", "is_up"), [(429, True), (503, False)])
+def test_a_destination_that_asks_for_less_is_up_and_one_that_fails_is_not(status: int, is_up: bool) -> None:
+    """Agents of the first have to send less; the second is waited for."""
+
+    async def main() -> None:
+        async with sending(settings(linger_ms=0)) as rig:
+            assert rig.sender.pulse() == Pulse(NAME, is_up=True)
+            rig.fake.script.fail_always(status, {"Retry-After": "30"})
+            rig.source.add(rows(1))
+            await rig.answered(1)
+            assert rig.sender.pulse().is_up is is_up
+
+            rig.fake.script.recover()
+            await rig.pass_time(31)
+            await rig.delivered(1)
+            assert rig.sender.pulse().is_up
 
     run(main())
 

@@ -1,0 +1,174 @@
+"""Once a second: what presses, the keep probability that follows, budgets, and what has to leave a buffer that is nearly full.
+
+Owns the measuring of signals, their order, and the tasks that do so. The rules are ``sidecar.sample``'s. It must not know spans,
+nor how a destination is sent to: it asks for a ``Pulse``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from sidecar.buffer.buffer import Buffer
+from sidecar.buffer.ledger import State as Counted
+from sidecar.clock import Clock
+from sidecar.config import Sampling as Settings
+from sidecar.observe.metrics import Metrics
+from sidecar.receive.budget import InFlight
+from sidecar.receive.sampling import Sampler
+from sidecar.sample.controller import State, Tuning, step
+from sidecar.sample.delay import Delay
+from sidecar.sample.pressure import Pressure, Pulse, SetPoints, Signal, Signals, pressure
+from sidecar.sample.window import Window
+
+TICK_S = 1.0
+LOOK_S = 0.1
+"""Between looks at the event loop and at the bytes in flight: a hundred in the ten seconds of which the p95 counts."""
+QUIET_S = 60.0
+"""Everything must have been kept for so long before the log says that sampling is over, so that it does not flutter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the governor looks at and steers."""
+
+    sampler: Sampler
+    buffer: Buffer
+    in_flight: InFlight
+    pulses: Callable[[], Sequence[Pulse]]
+    """Of all destinations."""
+
+
+def set_points(settings: Settings, max_age_s: float) -> SetPoints:
+    """Where pressure is 1."""
+    return SetPoints(
+        max_latency_ms=settings.max_latency_ms,
+        max_loop_lag_ms=settings.max_latency_ms,
+        max_delay_s=settings.max_delay_s,
+        max_export_s=settings.max_export_s,
+        in_flight_fraction=settings.max_in_flight_percent / 100,
+        buffer_fill=settings.max_fill_percent / 100,
+        max_drain_s=max_age_s / 2,
+    )
+
+
+class Governor:
+    """The state of sampling from second to second."""
+
+    def __init__(self, parts: Parts, settings: Settings, clock: Clock, metrics: Metrics, log: logging.Logger) -> None:
+        self._parts = parts
+        self._points = set_points(settings, parts.buffer.max_age_s)
+        self._tuning = Tuning(floor=settings.min_probability, dwell_s=settings.dwell_s, growth_per_s=settings.growth_per_s)
+        self._clock = clock
+        self._metrics = metrics
+        self._log = log
+        now_s = clock.monotonic()
+        self._state = State(now_s)
+        self._lags_ms, self._in_flight = Window(), Window()
+        self._delays: dict[str, Delay] = {}
+        self._taken = Delay()
+        self._sampled_since_s: float | None = None
+        self._kept_all_since_s = now_s
+        self._show_limbo()
+        self._show(Pressure(0.0, Signal.NONE, {}))
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._look(), name="sampling signals")
+            tasks.create_task(self._tick(), name="sampling control")
+
+    async def _look(self) -> None:
+        while True:
+            due_s = self._clock.monotonic() + LOOK_S
+            await self._clock.sleep(LOOK_S)
+            now_s = self._clock.monotonic()
+            self._lags_ms.add((now_s - due_s) * 1000, now_s)
+            self._in_flight.add(self._parts.in_flight.fraction, now_s)
+
+    async def _tick(self) -> None:
+        while True:
+            await self._clock.sleep(TICK_S)
+            self.tick()
+
+    def tick(self) -> None:
+        """One second's work."""
+        now_s, sampler = self._clock.monotonic(), self._parts.sampler
+        felt = pressure(self._signals(now_s), self._points)
+        self._state = step(self._state, felt.value, now_s, self._tuning)
+        sampler.probability = self._state.probability
+        sampler.limbo.expire(now_s)
+        self._show(felt)
+        self._say(felt, now_s)
+
+    def _signals(self, now_s: float) -> Signals:
+        parts, pulses = self._parts, self._parts.pulses()
+        delays: list[float] = []
+        for pulse in pulses:
+            status = parts.buffer.status(pulse.name)
+            watched = self._delays.setdefault(pulse.name, Delay())
+            delay_s = watched.look(is_up=pulse.is_up, unsent=status.unsent_rows, left=status.left_rows, now_s=now_s)
+            if delay_s is not None:
+                delays.append(delay_s)
+        all_up = all(pulse.is_up for pulse in pulses)
+        if all_up:
+            # An outage says nothing of what the destination can take: the last good rate stays.
+            taken = parts.buffer.ledger.totals.get((Counted.DELIVERED.value, ""), 0)
+            self._taken.look(is_up=True, unsent=0, left=taken, now_s=now_s)
+            parts.sampler.decisions.allowance.use_rate(self._taken.rows_per_s)
+        return Signals(
+            intake_p95_ms=parts.sampler.answers_ms.quantile(0.95, now_s),
+            loop_lag_ms=self._lags_ms.quantile(0.95, now_s),
+            delivery_delay_s=max(delays, default=None),
+            export_p95_s=max((pulse.export_p95_s for pulse in pulses if pulse.is_up and pulse.export_p95_s is not None), default=None),
+            in_flight_fraction=self._in_flight.quantile(0.95, now_s),
+            buffer_fill=parts.buffer.fill,
+            drain_s=parts.buffer.drain_s if all_up else None,
+        )
+
+    def _show(self, felt: Pressure) -> None:
+        metrics, sampler = self._metrics, self._parts.sampler
+        metrics.sampling_pressure.set(felt.value)
+        for signal in Signal:
+            if signal is not Signal.NONE:
+                metrics.sampling_signal_pressure.labels(signal.value).set(felt.by_signal.get(signal, 0.0))
+        metrics.sampling_keep_probability.set(sampler.probability)
+        for rule, spans in sampler.decisions.excess.items():
+            metrics.sampling_excess_spans.labels(rule).inc(spans)
+        sampler.decisions.excess.clear()
+        metrics.sampling_limbo_evicted_rows.inc(sampler.limbo.evicted_rows)
+        metrics.sampling_forgotten_traces.inc(sampler.decisions.forgotten)
+        sampler.limbo.evicted_rows = sampler.decisions.forgotten = 0
+
+    def _show_limbo(self) -> None:
+        metrics, sampler = self._metrics, self._parts.sampler
+        metrics.sampling_limbo_bytes.set_function(lambda: sampler.limbo.size_bytes)
+        metrics.sampling_limbo_rows.set_function(lambda: sampler.limbo.rows)
+        metrics.sampling_traces.set_function(lambda: len(sampler.decisions))
+
+    def _say(self, felt: Pressure, now_s: float) -> None:
+        """One line when sampling begins, and one when it has been over for a while."""
+        if self._parts.sampler.probability < 1:
+            self._kept_all_since_s = now_s
+            if self._sampled_since_s is None:
+                self._sampled_since_s = now_s
+                self._log.warning(
+                    "traces are left out until pressure falls; errors and what keep rules name are kept",
+                    extra={"signal": felt.worst.value, "pressure": round(felt.value, 2)},
+                )
+        elif self._sampled_since_s is not None and now_s - self._kept_all_since_s >= QUIET_S:
+            self._log.info("everything is kept again", extra={"sampled_s": round(self._kept_all_since_s - self._sampled_since_s, 1)})
+            self._sampled_since_s = None
+
+
+@asynccontextmanager
+async def governed(parts: Parts, settings: Settings, clock: Clock, metrics: Metrics, log: logging.Logger) -> AsyncIterator[Governor]:
+    """Steer sampling while the block runs."""
+    governor = Governor(parts, settings, clock, metrics, log)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(governor.run(), name="sampling")
+        yield governor
+        task.cancel()
