@@ -81,6 +81,10 @@ class Metrics:
         self.sampling_excess_spans = self._counter(
             "sidecar_sampling_excess_spans_total", "Spans that met a keep rule which had nothing left to grant and were left to chance.", "rule"
         )
+        self.sampling_shed_adjusted_spans = self._counter(
+            "sidecar_sampling_shed_adjusted_spans_total",
+            "What the spans stood for that were shed from the backlog; sealed rows keep the probability that they were stored with.",
+        )
         self.sampling_limbo_bytes = self._gauge("sidecar_sampling_limbo_bytes", "Dropped rows that could still be rescued, with what they cost.")
         self.sampling_limbo_rows = self._gauge("sidecar_sampling_limbo_rows", "The same in rows.")
         self.sampling_limbo_evicted_rows = self._counter(

@@ -14,12 +14,15 @@ from dataclasses import dataclass
 
 from sidecar.buffer.buffer import Buffer
 from sidecar.buffer.ledger import State as Counted
+from sidecar.buffer.records import ShedEnd, ShedTrace
 from sidecar.clock import Clock
 from sidecar.config import Sampling as Settings
+from sidecar.errors import BufferBroken, BufferError  # noqa: A004  (the tree's name is the field's)
 from sidecar.observe.metrics import Metrics
 from sidecar.receive.budget import InFlight
 from sidecar.receive.sampling import Sampler
 from sidecar.sample.controller import State, Tuning, step
+from sidecar.sample.decision import Priority, threshold_of
 from sidecar.sample.delay import Delay
 from sidecar.sample.pressure import Pressure, Pulse, SetPoints, Signal, Signals, pressure
 from sidecar.sample.window import Window
@@ -27,6 +30,12 @@ from sidecar.sample.window import Window
 TICK_S = 1.0
 LOOK_S = 0.1
 """Between looks at the event loop and at the bytes in flight: a hundred in the ten seconds of which the p95 counts."""
+SHED_AT, SHED_TO = 0.95, 0.9
+"""Fill of the buffer from which its backlog is shed, and down to which. Below, the keep probability alone has to do."""
+SHED_AGAIN_S = 10.0
+"""When too little could be shed: all that may go looked at again means reading the whole table."""
+BACKLOG = "backlog"
+"""Reason of what is shed, in the ledger."""
 QUIET_S = 60.0
 """Everything must have been kept for so long before the log says that sampling is over, so that it does not flutter."""
 
@@ -70,6 +79,8 @@ class Governor:
         self._lags_ms, self._in_flight = Window(), Window()
         self._delays: dict[str, Delay] = {}
         self._taken = Delay()
+        self._nearly_full = asyncio.Event()
+        self._lowest = threshold_of(settings.min_probability)
         self._sampled_since_s: float | None = None
         self._kept_all_since_s = now_s
         self._show_limbo()
@@ -80,6 +91,7 @@ class Governor:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._look(), name="sampling signals")
             tasks.create_task(self._tick(), name="sampling control")
+            tasks.create_task(self._shed(), name="sampling backlog")
 
     async def _look(self) -> None:
         while True:
@@ -101,8 +113,44 @@ class Governor:
         self._state = step(self._state, felt.value, now_s, self._tuning)
         sampler.probability = self._state.probability
         sampler.limbo.expire(now_s)
+        if self._parts.buffer.fill >= SHED_AT:
+            self._nearly_full.set()
         self._show(felt)
         self._say(felt, now_s)
+
+    async def _shed(self) -> None:
+        while True:
+            await self._nearly_full.wait()
+            self._nearly_full.clear()
+            try:
+                enough = await self._shed_once()
+            except BufferBroken:
+                raise
+            except BufferError as error:
+                self._log.warning("the backlog could not be shed", extra={"reason": str(error)})
+                enough = False
+            if not enough:
+                await self._clock.sleep(SHED_AGAIN_S)
+
+    async def _shed_once(self) -> bool:
+        """Give up whole traces of the backlog until the buffer is at ``SHED_TO``; errors stay, and of all else what the least probability keeps."""
+        buffer, metrics = self._parts.buffer, self._metrics
+        target_bytes = buffer.pending_bytes - int(SHED_TO * buffer.limit_bytes)
+        if target_bytes <= 0:
+            return True
+        shed = await buffer.shed(self._lowest, Priority.RULE, target_bytes, BACKLOG, self._told)
+        buffer.raise_thresholds(shed)
+        metrics.sampling_shed_adjusted_spans.inc(shed.adjusted_spans)
+        self._log.warning(
+            "the buffer is nearly full: traces of its backlog were given up",
+            extra={"spans": shed.spans, "bytes": shed.body_bytes, "end": shed.end.value},
+        )
+        return shed.end is ShedEnd.TARGET
+
+    def _told(self, traces: Sequence[ShedTrace]) -> None:
+        decisions = self._parts.sampler.decisions
+        for each in traces:
+            decisions.shed(each.trace_id, each.randomness, each.spans, each.randomness + 1)
 
     def _signals(self, now_s: float) -> Signals:
         parts, pulses = self._parts, self._parts.pulses()

@@ -23,6 +23,7 @@ from sidecar.enrich.media import describe_media, may_hold
 from sidecar.enrich.notes import Note
 from sidecar.observe.logs import error_text, stack
 from sidecar.observe.metrics import Metrics
+from sidecar.sample.decision import mark_raised
 from sidecar.wire.batch import SpanBatch
 from sidecar.wire.encoding import Encoding
 from sidecar.wire.logs import decode_logs
@@ -88,6 +89,8 @@ class Enrichment:
             return Omit.OMIT
         changed = self.completer.complete_row(row.trace_id, spans)
         self._publish()
+        if row.threshold:
+            changed |= mark_raised(spans, row.threshold)
         if not changed:
             return None
         self._cut(spans)

@@ -288,11 +288,15 @@ class Decisions:
             entry.torn = True
 
     def shed(self, trace_id: bytes, randomness: int, spans: int, raised: int) -> None:
-        """Note that so many spans of a trace were taken out of the backlog when T was raised: it is dropped from now on."""
+        """Note that so many spans of a trace were taken out of the backlog when T was raised: it is dropped from now on.
+
+        A trace that is forgotten takes nobody's room: a backlog is large, and little of it is still alive.
+        """
         entry = self._entries.get(trace_id)
         if entry is None:
-            entry = _Entry(randomness, raised, Reason.SHED)
-            self._insert(trace_id, entry)
+            if len(self._entries) >= self._max_traces:
+                return
+            entry = self._entries[trace_id] = _Entry(randomness, raised, Reason.SHED)
         entry.kept, entry.rule, entry.reason = False, None, Reason.SHED
         entry.threshold = max(entry.threshold, raised)
         entry.dropped += spans

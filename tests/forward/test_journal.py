@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -138,12 +139,13 @@ def test_answers_of_the_last_half_minute_are_timed_once_there_are_a_few() -> Non
 def test_a_destination_is_throttled_until_it_answers_something_else() -> None:
     journal = Told().journal
     seen = []
-    for tell in (
+    happenings: list[Callable[[], None]] = [
         lambda: journal.retry(RETRY, Answer(429), 0),
         lambda: journal.exchange(Delivered(), 0.1, 1),
         lambda: journal.retry(RETRY, Answer(429), 2),
         lambda: journal.retry(RETRY, REFUSED, 3),
-    ):
+    ]
+    for tell in happenings:
         tell()
         seen.append(journal.is_throttled)
 

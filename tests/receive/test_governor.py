@@ -18,10 +18,12 @@ from sidecar.observe.metrics import Metrics
 from sidecar.receive.budget import InFlight
 from sidecar.receive.governor import LOOK_S, QUIET_S, Governor, Parts, governed
 from sidecar.receive.sampling import Sampler, keep_rules_file
+from sidecar.sample.decision import Glimpse, Reason
 from sidecar.sample.pressure import Pulse
-from tests.buffer.builders import append, buffer, row, run
+from tests.buffer.builders import append, buffer, lease_all, row, run
 from tests.fakes.clock import FakeClock
 from tests.forward.rig import Lines, logger
+from tests.waiting import until
 
 MIB = 1 << 20
 
@@ -173,6 +175,47 @@ def test_an_outage_presses_only_when_the_buffer_nears_its_bound(tmp_path: Path) 
             assert at.sees("signal_pressure", signal="buffer") > 1
             assert at.sampler.probability < 1
             assert all(at.sees("signal_pressure", signal=each) == 0 for each in ("delay", "drain", "export"))
+
+    run(body())
+
+
+def test_a_buffer_that_is_nearly_full_gives_up_traces_of_its_backlog_but_no_error(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with bench(tmp_path, pulses=[Pulse("default", False)]) as at:
+            rows = [
+                row(bytes(7000), trace=number, randomness=number << 48, priority=3 if number % 3 == 0 else 0, threshold=1 << 55)
+                for number in range(147)
+            ]
+            await at.buffer.append(append(*rows))
+            assert at.buffer.fill > 0.95
+            await at.clock.advance(1)
+            await until(lambda: at.buffer.fill <= 0.9, "the backlog to be shed")
+            shed = at.buffer.ledger.totals["shed", "backlog"]
+            await until(lambda: at.sees("shed_adjusted_spans_total") == 2 * shed, "the weight of what was shed")
+            leases = await lease_all(at.buffer)
+
+            left = {each.trace_id for lease in leases for each in lease.rows}
+            assert {each.trace_id for each in rows if each.priority == 3} <= left
+            assert len(left) == 147 - shed
+            gone = Glimpse(next(each.trace_id for each in rows if each.trace_id not in left))
+            gone.spans = 1
+            decision = at.sampler.decisions.decide(gone, 1.0, at.clock.monotonic())
+            assert (decision.kept, decision.reason) == (False, Reason.SHED)
+            assert "the buffer is nearly full: traces of its backlog were given up" in at.lines.events
+
+    run(body())
+
+
+def test_where_only_errors_wait_nothing_is_shed_and_the_backlog_is_not_read_again_at_once(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with bench(tmp_path, pulses=[Pulse("default", False)]) as at:
+            await at.buffer.append(append(*(row(bytes(7000), trace=number, priority=3) for number in range(147))))
+            for _ in range(5):
+                await at.clock.advance(1)
+                await until(lambda: bool(at.lines.events), "the attempt")
+
+            assert at.lines.events.count("the buffer is nearly full: traces of its backlog were given up") == 1
+            assert at.buffer.pending_spans == 147
 
     run(body())
 

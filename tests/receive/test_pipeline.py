@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import gzip
 import json
 import logging
@@ -498,3 +499,15 @@ def test_whatever_comes_nothing_raises_and_no_span_is_lost(
         old.spans for old, row in zip(rows, new, strict=True) if isinstance(row, NewRow)
     ]
     assert to.count("failures") == 0
+
+
+def test_a_row_that_passed_a_higher_threshold_while_it_settled_says_so_when_it_is_sealed() -> None:
+    """The backlog around it was shed, so it stands for more."""
+    to = line()
+    (row,) = to.send(child(WITH_CONTENT))
+    raised = sealed(to, dataclasses.replace(row, threshold=3 << 54))
+    (only,) = spans_in(raised)
+
+    assert only.trace_state == "ot=th:c"
+    assert says(raised)["langfuse.observation.metadata.sampling_adjusted_count"] == "4"
+    assert raised.threshold == 3 << 54

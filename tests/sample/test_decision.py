@@ -273,6 +273,15 @@ def test_a_shed_trace_is_dropped_until_a_rule_keeps_it() -> None:
     assert made.decide(glimpse(HIGH, replaced(PLAIN, rule="errors")), 1.0, 2).rescues == 8
 
 
+def test_traces_that_are_shed_forget_no_live_ones() -> None:
+    made = decisions(max_bytes=2 * ENTRY_BYTES)
+    for trace_id in (LOW, HIGH):
+        made.decide(glimpse(trace_id), 1.0, 0)
+    made.shed((7).to_bytes(16, "big"), 7, 1, 8)
+
+    assert (len(made), made.forgotten) == (2, 0)
+
+
 def test_memory_is_bounded_and_the_longest_unseen_is_forgotten() -> None:
     made = decisions(max_bytes=10 * ENTRY_BYTES)
     for number in range(1, 12):
