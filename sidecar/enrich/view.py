@@ -185,7 +185,7 @@ class SpanView(AttributeView):
 
     @property
     def duration_s(self) -> builtins.float:
-        span = self._span
+        span = self.span
         return (span.end_time_unix_nano - span.start_time_unix_nano) / 1e9
 
     @property
