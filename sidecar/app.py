@@ -118,7 +118,7 @@ async def run(config: Config, env: Mapping[str, str], runner: RunnerFactory | No
         run_forwarder(config, buffer, clock, metrics, random.SystemRandom(), log.getChild("forward"), instance_id, shutdown.deadline) as forwarder,
         sealed_at_the_end(buffer),
         run_rules(config, rules, enrichment, sampler, env, clock, metrics) as (mask, reload_rules),
-        run_sampling(config, sampler, buffer, in_flight, forwarder.pulses, clock, metrics),
+        run_sampling(config, sampler, enrichment, buffer, in_flight, forwarder.pulses, clock, metrics),
         run_receivers(
             config, new_intake(config, buffer, router, Pipeline(mask, enrichment), sampler, clock, metrics), in_flight, guards, metrics, instance_id
         ) as addresses,
@@ -239,6 +239,7 @@ async def run_rules(
 async def run_sampling(
     config: Config,
     sampler: Sampler | None,
+    enrichment: Enrichment | None,
     buffer: Buffer,
     in_flight: InFlight,
     pulses: Callable[[], Sequence[Pulse]],
@@ -246,11 +247,11 @@ async def run_sampling(
     metrics: Metrics,
 ) -> AsyncIterator[None]:
     """Steer the sampler, if there is one."""
-    if sampler is None:
+    if sampler is None or enrichment is None:
         metrics.sampling_keep_probability.set(1)
         yield
         return
-    parts = Parts(sampler, buffer, in_flight, pulses)
+    parts = Parts(sampler, buffer, in_flight, pulses, enrichment.cut_harder)
     async with governed(parts, config.sampling, clock, metrics, log.getChild("sampling")):
         yield
 

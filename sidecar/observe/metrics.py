@@ -81,6 +81,10 @@ class Metrics:
         self.sampling_excess_spans = self._counter(
             "sidecar_sampling_excess_spans_total", "Spans that met a keep rule which had nothing left to grant and were left to chance.", "rule"
         )
+        self.sampling_degraded_spans = self._counter(
+            "sidecar_sampling_degraded_spans_total", "Spans whose values were cut harder because it pressed (sampling.yaml: degrade)."
+        )
+        self.sampling_budget_cap = self._gauge("sidecar_sampling_budget_cap", "The highest keep probability that a budget allows.", "budget")
         self.sampling_shed_adjusted_spans = self._counter(
             "sidecar_sampling_shed_adjusted_spans_total",
             "What the spans stood for that were shed from the backlog; sealed rows keep the probability that they were stored with.",

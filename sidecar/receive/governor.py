@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+
+import msgspec
 
 from sidecar.buffer.buffer import Buffer
 from sidecar.buffer.ledger import State as Counted
 from sidecar.buffer.records import ShedEnd, ShedTrace
 from sidecar.clock import Clock
 from sidecar.config import Sampling as Settings
-from sidecar.errors import BufferBroken, BufferError  # noqa: A004  (the tree's name is the field's)
+from sidecar.errors import BufferBroken, BufferError, BufferFull  # noqa: A004  (the tree's name is the field's)
 from sidecar.observe.metrics import Metrics
 from sidecar.receive.budget import InFlight
 from sidecar.receive.sampling import Sampler
+from sidecar.sample.budget import Spending, advance, cap
 from sidecar.sample.controller import State, Tuning, step
 from sidecar.sample.decision import Priority, threshold_of
 from sidecar.sample.delay import Delay
@@ -36,6 +39,8 @@ SHED_AGAIN_S = 10.0
 """When too little could be shed: all that may go looked at again means reading the whole table."""
 BACKLOG = "backlog"
 """Reason of what is shed, in the ledger."""
+NOTE, REMEMBER_S = "sampling_budgets", 10.0
+"""Under which name, and how often, it is kept how the budgets stand."""
 QUIET_S = 60.0
 """Everything must have been kept for so long before the log says that sampling is over, so that it does not flutter."""
 
@@ -49,6 +54,8 @@ class Parts:
     in_flight: InFlight
     pulses: Callable[[], Sequence[Pulse]]
     """Of all destinations."""
+    cut_harder: Callable[[int | None], None]
+    """Cut values longer than so many bytes; None: as the settings say."""
 
 
 def set_points(settings: Settings, max_age_s: float) -> SetPoints:
@@ -79,6 +86,7 @@ class Governor:
         self._lags_ms, self._in_flight = Window(), Window()
         self._delays: dict[str, Delay] = {}
         self._taken = Delay()
+        self._spendings: dict[str, Spending] = {}
         self._nearly_full = asyncio.Event()
         self._lowest = threshold_of(settings.min_probability)
         self._sampled_since_s: float | None = None
@@ -92,6 +100,7 @@ class Governor:
             tasks.create_task(self._look(), name="sampling signals")
             tasks.create_task(self._tick(), name="sampling control")
             tasks.create_task(self._shed(), name="sampling backlog")
+            tasks.create_task(self._remember(), name="sampling budgets")
 
     async def _look(self) -> None:
         while True:
@@ -111,7 +120,9 @@ class Governor:
         now_s, sampler = self._clock.monotonic(), self._parts.sampler
         felt = pressure(self._signals(now_s), self._points)
         self._state = step(self._state, felt.value, now_s, self._tuning)
-        sampler.probability = self._state.probability
+        sampler.probability = min(self._state.probability, *self._caps(now_s))
+        degrade = sampler.rules.degrade
+        self._parts.cut_harder(degrade.max_value_bytes if degrade is not None and felt.value > degrade.above_pressure else None)
         sampler.limbo.expire(now_s)
         if self._parts.buffer.fill >= SHED_AT:
             self._nearly_full.set()
@@ -126,7 +137,7 @@ class Governor:
                 enough = await self._shed_once()
             except BufferBroken:
                 raise
-            except BufferError as error:
+            except (BufferFull, BufferError) as error:
                 self._log.warning("the backlog could not be shed", extra={"reason": str(error)})
                 enough = False
             if not enough:
@@ -151,6 +162,44 @@ class Governor:
         decisions = self._parts.sampler.decisions
         for each in traces:
             decisions.shed(each.trace_id, each.randomness, each.spans, each.randomness + 1)
+
+    def _caps(self, now_s: float) -> Iterator[float]:
+        """What each budget allows."""
+        usage, budgets = self._parts.sampler.take_usage(), self._parts.sampler.rules.budgets
+        yield 1.0
+        for name, budget in budgets.items():
+            offered, kept = usage.of(name)
+            spending = advance(self._spendings.get(name) or Spending(now_s), budget, offered, kept, now_s)
+            self._spendings[name] = spending
+            allowed = cap(spending, budget)
+            self._metrics.sampling_budget_cap.labels(name).set(allowed)
+            yield allowed
+
+    async def recall(self) -> None:
+        """How the budgets stood when the last process ended. What nobody remembers begins with nothing saved up."""
+        text, now_s = await self._parts.buffer.recall(NOTE), self._clock.monotonic()
+        try:
+            saved = msgspec.json.decode(text or "{}", type=dict[str, tuple[float, float]])
+        except msgspec.MsgspecError:
+            saved = {}
+        self._spendings = {name: Spending(now_s, left, offered_per_s) for name, (left, offered_per_s) in saved.items()}
+
+    async def remember(self) -> None:
+        """Keep how the budgets stand, if there are any."""
+        if not self._parts.sampler.rules.budgets:
+            return
+        saved = {name: (each.saved, each.offered_per_s) for name, each in self._spendings.items()}
+        try:
+            await self._parts.buffer.remember(NOTE, msgspec.json.encode(saved).decode())
+        except BufferBroken:
+            raise
+        except (BufferFull, BufferError) as error:
+            self._log.warning("how the sampling budgets stand could not be kept", extra={"reason": str(error)})
+
+    async def _remember(self) -> None:
+        while True:
+            await self._clock.sleep(REMEMBER_S)
+            await self.remember()
 
     def _signals(self, now_s: float) -> Signals:
         parts, pulses = self._parts, self._parts.pulses()
@@ -216,7 +265,9 @@ class Governor:
 async def governed(parts: Parts, settings: Settings, clock: Clock, metrics: Metrics, log: logging.Logger) -> AsyncIterator[Governor]:
     """Steer sampling while the block runs."""
     governor = Governor(parts, settings, clock, metrics, log)
+    await governor.recall()
     async with asyncio.TaskGroup() as group:
         task = group.create_task(governor.run(), name="sampling")
         yield governor
         task.cancel()
+    await governor.remember()

@@ -23,7 +23,7 @@ from sidecar.enrich.media import describe_media, may_hold
 from sidecar.enrich.notes import Note
 from sidecar.observe.logs import error_text, stack
 from sidecar.observe.metrics import Metrics
-from sidecar.sample.decision import mark_raised
+from sidecar.sample.decision import IS_DEGRADED, mark_raised
 from sidecar.wire.batch import SpanBatch
 from sidecar.wire.encoding import Encoding
 from sidecar.wire.logs import decode_logs
@@ -55,7 +55,15 @@ class Enrichment:
         self.limits = limits
         self._metrics = metrics
         self._log = log
+        self._harder: Limits | None = None
         self._reported: set[str] = set()
+
+    def cut_harder(self, max_value_bytes: int | None) -> None:
+        """Cut longer values than this until told otherwise, and say so on their spans; None: only what is over the settings' limits."""
+        if max_value_bytes is None or max_value_bytes >= self.limits.max_value_bytes:
+            self._harder = None
+        else:
+            self._harder = replace(self.limits, max_value_bytes=max_value_bytes)
 
     def begin(self, batch: SpanBatch, body: bytes) -> list[Note]:
         """Before masking: write what each span of the batch, decoded from ``body``, says itself."""
@@ -98,9 +106,13 @@ class Enrichment:
         return replace(row, body=compress(payload), raw_bytes=len(payload), seal_at_ms=None)
 
     def _cut(self, spans: Sequence[Span]) -> None:
+        limits = self._harder or self.limits
         for span in spans:
-            cut = cut_span(span, self.limits)
+            cut = cut_span(span, limits)
             if cut.values or cut.dropped:
+                if self._harder is not None:
+                    span.attributes.append(IS_DEGRADED)
+                    self._metrics.sampling_degraded_spans.inc()
                 self._metrics.enrich_cut_values.inc(cut.values + cut.dropped)
                 self._metrics.enrich_cut_bytes.inc(cut.bytes)
 

@@ -46,6 +46,10 @@ class Usage:
     """Compressed."""
     kept_bytes: int = 0
 
+    def of(self, budget: str) -> tuple[int, int]:
+        """(offered, kept) in what a budget of this name counts."""
+        return (self.offered_units, self.kept_units) if budget == "units" else (self.offered_bytes, self.kept_bytes)
+
 
 class Sampler:
     """What all requests share."""

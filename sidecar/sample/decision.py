@@ -40,6 +40,9 @@ ADJUSTED_COUNT = f"{METADATA}.sampling_adjusted_count"
 RULE = f"{METADATA}.sampling_rule"
 RESCUED = f"{METADATA}.sampling_rescued"
 TORN = f"{METADATA}.sampling_torn"
+DEGRADED = f"{METADATA}.sampling_degraded"
+IS_DEGRADED = encode_text(DEGRADED, "true")
+"""On spans whose long values were cut harder because it pressed."""
 _IS_RESCUED = encode_text(RESCUED, "true")
 _DROPPED_MARKS = (encode_text(ADJUSTED_COUNT, "0"), _IS_RESCUED)
 _COUNT_HEADS = tuple(delimited(KEY, key.encode()) for key in (PROBABILITY, ADJUSTED_COUNT))

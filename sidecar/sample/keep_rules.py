@@ -16,7 +16,7 @@ from sidecar.enrich.facts import ErrorKind, Facts, Kind
 from sidecar.enrich.notes import UNKNOWN, Finding
 from sidecar.enrich.view import SpanView
 from sidecar.errors import ConfigError
-from sidecar.ruletree import MAX_COMPARED, Globs, GlobSet, part, structs, top, value_of
+from sidecar.ruletree import MAX_COMPARED, Globs, GlobSet, part, struct_of, structs, top, value_of
 from sidecar.sample.budget import Budget, Capacity, daily, monthly
 from sidecar.wire.attributes import Value
 
@@ -130,6 +130,17 @@ class BudgetEntry(Struct, frozen=True, forbid_unknown_fields=True):
     """Compressed, as sent."""
 
 
+class Degrade(Struct, frozen=True, forbid_unknown_fields=True):
+    """Cut long values harder while it presses, before traces have to be left out."""
+
+    max_value_kib: Annotated[float, Meta(ge=0.125, le=1e6)]
+    above_pressure: Annotated[float, Meta(gt=0, le=100)] = 0.8
+
+    @property
+    def max_value_bytes(self) -> int:
+        return int(self.max_value_kib * 1024)
+
+
 class _Rule:
     def __init__(self, entry: RuleEntry) -> None:
         self.name = entry.name
@@ -166,12 +177,14 @@ class KeepRules:
         capacity: Capacity = Capacity(),  # noqa: B008  (frozen)
         budgets: Mapping[str, Budget] | None = None,
         default_probability: float = 1.0,
+        degrade: Degrade | None = None,
     ) -> None:
         self.keep = keep
         self.minimum_per_minute = minimum_per_minute
         self.capacity = capacity
         self.budgets = dict(budgets or {})
         """By what they count: ``units``, ``bytes``."""
+        self.degrade = degrade
         self.names = tuple(each.name for each in rules)
         self._default = default_probability
         self._rules = tuple(map(_Rule, rules))
@@ -248,13 +261,15 @@ def parse_sampling(tree: object, default_probability: float = 1.0) -> KeepRules:
         if entry.match == Whose():
             problems.append(f"{path}.match: needs at least one of agent, service")
         probabilities.append(entry)
+    given = tree.get("degrade")
+    degrade = None if given is None else struct_of(Degrade, given, "degrade", problems)
     if problems or not isinstance(minimum, float):
         raise ConfigError(problems)
     taken = Capacity(capacity.spans_per_s, capacity.share, burst_s=capacity.burst_s)
-    return KeepRules(keep, rules, probabilities, minimum, taken, _budgets(budget), default_probability)
+    return KeepRules(keep, rules, probabilities, minimum, taken, _budgets(budget), default_probability, degrade)
 
 
-_KEYS = ("keep", "minimum_per_minute", "rules", "probabilities", "capacity", "budget")
+_KEYS = ("keep", "minimum_per_minute", "rules", "probabilities", "capacity", "budget", "degrade")
 
 
 def _budgets(entry: BudgetEntry) -> dict[str, Budget]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,8 +17,8 @@ from sidecar.buffer.leases import Lane, LeaseLimit
 from sidecar.config import Sampling
 from sidecar.observe.metrics import Metrics
 from sidecar.receive.budget import InFlight
-from sidecar.receive.governor import LOOK_S, QUIET_S, Governor, Parts, governed
-from sidecar.receive.sampling import Sampler, keep_rules_file
+from sidecar.receive.governor import LOOK_S, NOTE, QUIET_S, Governor, Parts, governed
+from sidecar.receive.sampling import Sampler, Usage, keep_rules_file
 from sidecar.sample.decision import Glimpse, Reason
 from sidecar.sample.pressure import Pulse
 from tests.buffer.builders import append, buffer, lease_all, row, run
@@ -40,6 +41,8 @@ class Bench:
     metrics: Metrics
     lines: Lines
     pulses: list[Pulse] = field(default_factory=list)
+    cuts: list[int | None] = field(default_factory=list)
+    """What cutting was told, second by second."""
     number: int = 0
 
     async def seconds(self, count: int, *, load: int = 0, speed: int = 0, answer_ms: float = 5.0, size: int = 10) -> None:
@@ -70,12 +73,13 @@ async def bench(path: Path, rules: object = None, pulses: Sequence[Pulse] = (Pul
     file = keep_rules_file(settings, {})
     file._good = (file._parse({} if rules is None else rules),)
     sampler, in_flight, live = Sampler(file, settings, lambda _: None, clock, metrics), InFlight(MIB), list(pulses)
+    cuts: list[int | None] = []
     async with (
         buffer(path / "b.db", clock=clock, metrics=metrics, max_mib=1) as found,
-        governed(Parts(sampler, found, in_flight, lambda: live), settings, clock, metrics, log) as governor,
+        governed(Parts(sampler, found, in_flight, lambda: live, cuts.append), settings, clock, metrics, log) as governor,
     ):
         await clock.settle()
-        yield Bench(governor, sampler, found, in_flight, clock, metrics, lines, live)
+        yield Bench(governor, sampler, found, in_flight, clock, metrics, lines, live, cuts)
 
 
 def test_a_healthy_sidecar_keeps_everything(tmp_path: Path) -> None:
@@ -233,6 +237,58 @@ def test_keep_rules_may_take_a_share_of_what_was_delivered_and_an_outage_does_no
             allowance.take(1, at.clock.monotonic(), urgent=True)
 
             assert allowance.level_spans == pytest.approx(2000, rel=0.1)
+
+    run(body())
+
+
+def spend(at: Bench, offered: int, kept: int) -> None:
+    at.sampler.usage = Usage(offered, kept, offered, kept)
+
+
+def test_a_budget_lowers_the_probability_without_any_pressure_and_is_remembered_over_a_restart(tmp_path: Path) -> None:
+    rules = {"budget": {"units_per_month": 31 * 86400 * 10}}
+
+    async def body() -> None:
+        async with bench(tmp_path, rules) as at:
+            for _ in range(60):
+                spend(at, 100, 100)
+                await at.clock.advance(1)
+            spent = at.sampler.probability
+            assert spent < 0.7
+            assert at.sees("budget_cap", budget="units") == spent == at.sees("keep_probability")
+            assert at.sees("pressure") < 1
+        async with bench(tmp_path, rules) as at:
+            await at.clock.advance(1)
+            assert at.sampler.probability == pytest.approx(spent, rel=0.05)
+
+    run(body())
+
+
+def test_a_note_that_nobody_can_read_begins_the_budgets_anew(tmp_path: Path) -> None:
+    rules = {"budget": {"mib_per_day": 1}}
+
+    async def body() -> None:
+        async with buffer(tmp_path / "b.db") as found:
+            await found.remember(NOTE, "[]")
+        async with bench(tmp_path, rules) as at:
+            await at.clock.advance(11)
+            assert at.sampler.probability == 1
+            note = await at.buffer.recall(NOTE)
+            assert note is not None
+            assert set(json.loads(note)) == {"bytes"}
+
+    run(body())
+
+
+def test_values_are_cut_harder_before_traces_are_left_out(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with bench(tmp_path, {"degrade": {"max_value_kib": 8, "above_pressure": 0.8}}) as at:
+            cuts = []
+            for answer_ms in (5, 90, 5):
+                await at.seconds(12, answer_ms=answer_ms)
+                cuts.append((at.cuts[-1], at.sampler.probability))
+
+            assert cuts == [(None, 1), (8192, 1), (None, 1)]
 
     run(body())
 

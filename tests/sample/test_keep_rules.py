@@ -15,7 +15,7 @@ from sidecar.enrich.facts import Facts, Kind, Usage
 from sidecar.enrich.notes import Finding
 from sidecar.errors import ConfigError
 from sidecar.sample.budget import Capacity, daily, monthly
-from sidecar.sample.keep_rules import MAX_REMEMBERED, Keep, KeepRules, parse_sampling
+from sidecar.sample.keep_rules import MAX_REMEMBERED, Degrade, Keep, KeepRules, parse_sampling
 from tests import spans
 from tests.enrich.views import view
 
@@ -55,18 +55,19 @@ def test_the_file_in_config_is_valid_and_says_what_holds_without_it() -> None:
     rules, without = parse_sampling(yaml.safe_load(FILE.read_text(encoding="utf-8"))), parse_sampling(None)
 
     assert rules.keep == without.keep == Keep()
-    assert (rules.minimum_per_minute, rules.capacity, rules.budgets, rules.names) == (1.0, Capacity(), {}, ())
+    assert (rules.minimum_per_minute, rules.capacity, rules.budgets, rules.names, rules.degrade) == (1.0, Capacity(), {}, (), None)
     assert not rules.always_decides
 
 
 def test_the_examples_in_the_file_in_config_are_valid() -> None:
     lines = [line for line in FILE.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
     entries = [yaml.safe_load("{" + line.partition("- {")[2]) for line in lines if "- {" in line]
-    budget = next(yaml.safe_load(line[1:]) for line in lines if line.startswith("#   budget:"))
+    sections = {key: each for line in lines if line.startswith(("#   budget:", "#   degrade:")) for key, each in yaml.safe_load(line[1:]).items()}
 
     rules = parse_sampling(
-        {"rules": [each for each in entries if "name" in each], "probabilities": [each for each in entries if "probability" in each], **budget}
+        {"rules": [each for each in entries if "name" in each], "probabilities": [each for each in entries if "probability" in each], **sections}
     )
+    assert rules.degrade == Degrade(8, 0.8)
     assert rules.names == ("gold", "slow-refunds", "orders")
     assert rules.probability("chatty-7", None) == 0.1
     assert rules.budgets == {"units": monthly(1_000_000), "bytes": daily(500 * (1 << 20))}
@@ -185,6 +186,7 @@ def test_every_problem_is_told_at_once_with_its_path() -> None:
         "probabilities": [{"match": {}, "probability": 1}, {"match": {"agent": "x"}, "probability": 1.5}],
         "capacity": {"share": 0},
         "budget": {"units_per_month": 1.5},
+        "degrade": {"above_pressure": 0},
     }
     starts = [problem.split(":")[0] for problem in problems_of(tree)]
 
@@ -204,6 +206,8 @@ def test_every_problem_is_told_at_once_with_its_path() -> None:
         "rules[4].match.agent",
         "probabilities[0].match",
         "probabilities[1].probability",
+        "degrade.max_value_kib",
+        "degrade.above_pressure",
     ]
 
 
@@ -211,7 +215,9 @@ def test_names_are_unique_and_values_need_an_attribute() -> None:
     entries = [{"name": "a", "match": {"agent": "x"}}, {"name": "a", "match": {"agent": "y"}}, {"name": "b", "match": {"value": "v"}}]
 
     assert problems_of({"rules": entries}) == ["rules[2].match.value: needs an attribute", "rules: the name a is given twice"]
-    assert problems_of([]) == ["sampling file: expected a map with the keys keep, minimum_per_minute, rules, probabilities, capacity, budget"]
+    assert problems_of([]) == [
+        "sampling file: expected a map with the keys keep, minimum_per_minute, rules, probabilities, capacity, budget, degrade"
+    ]
     assert problems_of({"rules": {}}) == ["rules: expected a list"]
 
 
