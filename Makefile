@@ -73,6 +73,7 @@ docs: $(VENV)/dev.stamp ## Generate docs/configuration.md, docs/metrics.md, docs
 	$(BIN)/python -m scripts.generate_docs
 	$(BIN)/python -m scripts.draw_trace
 	$(BIN)/python -m scripts.generate_dashboards
+	$(BIN)/python -m scripts.generate_deploy
 
 .PHONY: simulate
 simulate: $(VENV)/dev.stamp ## Show that sampled counts are unbiased; a minute

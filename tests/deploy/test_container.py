@@ -166,20 +166,59 @@ def test_everything_that_compose_refers_to_is_there() -> None:
     for service in (tree["services"][name] for name in tree["services"].keys()):  # noqa: SIM118  (a Tree, not a mapping)
         volumes = service["volumes"].value or []
         assert isinstance(volumes, list)
-        assert {each.split(":")[0] for each in volumes} <= tree["volumes"].keys()
+        sources = {each.split(":")[0] for each in volumes}
+        assert {each for each in sources if not each.startswith("./")} <= tree["volumes"].keys()
+        assert [each for each in sources if each.startswith("./") and not (DEPLOY / each).is_dir()] == []
         assert {each["source"].value for each in service["configs"].items()} <= tree["configs"].keys()
         ports = service["ports"].value or []
         assert isinstance(ports, list)
         assert [each for each in ports if not each.startswith("127.0.0.1:")] == [], "published on this machine alone"
 
 
-def test_the_inline_files_of_compose_are_good() -> None:
-    configs = compose()["configs"]
-    scrape = yaml.safe_load(configs["prometheus"]["content"].text())
+def mounted(service: str) -> dict[str, Tree]:
+    """The files that a service is given, by their path in its container."""
+    tree = compose()
+    return {each["target"].text(): tree["configs"][each["source"].text()] for each in tree["services"][service]["configs"].items()}
 
-    ast.parse(configs["agent"]["content"].text())
-    assert scrape["scrape_configs"][0]["static_configs"][0]["targets"] == ["sidecar:9464"]
-    assert yaml.safe_load(configs["grafana"]["content"].text())["datasources"][0]["type"] == "prometheus"
+
+def test_the_compose_agent_is_a_program_that_compiles() -> None:
+    (agent,) = mounted("agent").values()
+
+    ast.parse(agent["content"].text())
+
+
+def test_the_compose_prometheus_scrapes_the_sidecar_with_every_rule() -> None:
+    files = mounted("prometheus")
+    settings = yaml.safe_load(files["/etc/prometheus/prometheus.yml"]["content"].text())
+    example = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yaml").read_text(encoding="utf-8"))
+
+    assert settings["global"] == example["global"]
+    assert settings["scrape_configs"] == example["scrape_configs"]
+    assert settings["rule_files"] == example["rule_files"]
+    for name in settings["rule_files"]:
+        assert files[f"/etc/prometheus/{name}"] == {"file": f"prometheus/{name}"}
+        assert (DEPLOY / "prometheus" / name).is_file()
+
+
+def test_the_compose_grafana_finds_prometheus_and_every_dashboard() -> None:
+    folder = "/etc/grafana/provisioning"
+    files = {path: yaml.safe_load(file["content"].text()) for path, file in mounted("grafana").items()}
+    (source,) = files[f"{folder}/datasources/prometheus.yaml"]["datasources"]
+    (provider,) = files[f"{folder}/dashboards/langfuse-sidecar.yaml"]["providers"]
+
+    assert (source["type"], source["url"], source["isDefault"]) == ("prometheus", "http://prometheus:9090", True)
+    assert provider["type"] == "file"
+    assert f"./grafana:{provider['options']['path']}:ro" in compose()["services"]["grafana"]["volumes"].value  # type: ignore[operator]  # a list of texts
+    assert list((DEPLOY / "grafana").glob("*.json"))
+
+
+def test_an_empty_variable_is_as_good_as_none() -> None:
+    """Compose hands over every variable that it names, whether it is set or not."""
+    names = compose()["services"]["sidecar"]["environment"].keys()
+    empty = load([CONFIG], [], dict.fromkeys(names, ""))
+
+    assert empty.config == load([CONFIG], [], {}).config
+    assert empty.config.destinations[0].base_url == "https://cloud.langfuse.com"
 
 
 FILES = sorted(

@@ -44,12 +44,17 @@ def paths(tree: object, prefix: str = "") -> set[str]:
     return {prefix} | {each for key, below in tree.items() for each in paths(below, f"{prefix}.{key}")} if is_map(tree) else {prefix}
 
 
-def template(*sets: str) -> list[Tree]:
-    """What `helm template` makes of the chart; skips the test where there is no helm."""
+def helm_or_skip() -> list[str]:
+    """The command that renders the chart; skips the test where there is no helm."""
     helm = shutil.which("helm")
     if helm is None:
         pytest.skip("helm is not installed")
-    command = [helm, "template", "rel", str(CHART), "--kube-version", "1.36.0"]
+    return [helm, "template", "rel", str(CHART), "--kube-version", "1.36.0"]
+
+
+def template(*sets: str) -> list[Tree]:
+    """What `helm template` makes of the chart."""
+    command = helm_or_skip()
     for each in sets:
         command += ["--set", each]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -104,11 +109,10 @@ def test_the_charts_configuration_is_the_gateways() -> None:
     assert config == expected
 
 
-def test_the_chart_has_the_programs_version_and_the_policy_of_the_manifests() -> None:
+def test_the_chart_has_the_programs_version() -> None:
     chart = one(CHART / "Chart.yaml")
 
     assert chart["appVersion"] == sidecar.__version__
-    assert (CHART / "files" / "policy.yaml").read_bytes() == (KUBERNETES / "policy" / "policy.yaml").read_bytes()
 
 
 def test_the_rendered_gateway_is_that_of_the_manifests(tmp_path: Path) -> None:
@@ -147,3 +151,22 @@ def test_the_policy_is_rendered_for_the_api_that_the_cluster_has() -> None:
 
     assert {each["kind"].value for each in documents} == {"MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"}
     assert {each["apiVersion"].value for each in documents} == {"admissionregistration.k8s.io/v1beta1"}
+
+
+def test_the_rendered_rules_are_those_of_the_manifests_with_the_labels_that_an_operator_asks_for() -> None:
+    (rule,) = template("gateway.enabled=false", "prometheusRule.enabled=true", "prometheusRule.labels.release=monitoring")
+
+    assert rule["spec"] == one(KUBERNETES / "monitoring" / "cluster" / "prometheus-rule.yaml")["spec"]
+    assert rule["metadata"]["labels"]["release"] == "monitoring"
+
+
+def test_grace_periods_and_replicas_that_contradict_each_other_are_refused() -> None:
+    helm = helm_or_skip()
+    for each, message in (
+        ("gateway.terminationGracePeriodSeconds=45", "grace_s + 10"),
+        ("gateway.autoscaling.minReplicas=9", "over maxReplicas"),
+        ("gateway.replicas=0", "replicas"),
+    ):
+        done = subprocess.run([*helm, "--set", each], capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert message in done.stderr

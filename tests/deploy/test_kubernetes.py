@@ -13,7 +13,7 @@ from tests.deploy.manifests import DEPLOY, KUBERNETES, SIDECAR, Tree, environmen
 
 GRACE = "SIDECAR_GRACE_S"
 CONFIG_MAP = Tree({"data": {name: (KUBERNETES / "sidecar" / name).read_text(encoding="utf-8") for name in ("sidecar.yaml", "agents.yaml")}})
-FOLDERS = ("example", "gateway", "monitoring", "policy", "policy/namespace")
+FOLDERS = ("example", "gateway", "monitoring", "monitoring/cluster", "policy", "policy/namespace")
 INJECT = "langfuse-sidecar/inject"
 
 
