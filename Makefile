@@ -69,7 +69,7 @@ prices: $(VENV)/dev.stamp ## Generate sidecar/enrich/prices.json anew (takes gen
 	$(BIN)/python -m scripts.generate_prices $(ARGS)
 
 .PHONY: docs
-docs: $(VENV)/dev.stamp ## Generate docs/configuration.md, docs/metrics.md, docs/trace.svg and the dashboards
+docs: $(VENV)/dev.stamp ## Generate docs/configuration.md, docs/metrics.md, docs/trace.svg, the dashboards and the copies in deploy/
 	$(BIN)/python -m scripts.generate_docs
 	$(BIN)/python -m scripts.draw_trace
 	$(BIN)/python -m scripts.generate_dashboards

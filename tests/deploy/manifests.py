@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import re
 import shutil
 import subprocess
@@ -10,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from tests.deploy.schema import is_map
 
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
@@ -81,6 +85,7 @@ def one(path: Path) -> Tree:
     return document
 
 
+@functools.cache
 def rendered(folder: Path) -> list[Tree]:
     """What `kubectl kustomize` makes of a folder; skips the test where there is no kubectl."""
     kubectl = shutil.which("kubectl")
@@ -89,6 +94,26 @@ def rendered(folder: Path) -> list[Tree]:
     done = subprocess.run([kubectl, "kustomize", str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return parse(done.stdout)
+
+
+def changed(tree: Tree, path: str, value: object) -> Tree:
+    """A copy with one field changed, or taken away for None; numbers in the path count items of lists."""
+    result = copy.deepcopy(tree.value)
+    *parents, last = path.split(".")
+    node: object = result
+    for key in parents:
+        if is_map(node):
+            node = node[key]
+        else:
+            assert isinstance(node, list), f"{path}: nothing lies below {key}"
+            node = node[int(key)]
+    if isinstance(node, list):
+        node[int(last)] = value
+    else:
+        assert is_map(node), f"{path}: no place for {last}"
+        node.pop(last, None)
+        node.update({last: value} if value is not None else {})
+    return Tree(result)
 
 
 def of_kind(documents: Iterable[Tree], kind: str) -> list[Tree]:

@@ -9,10 +9,8 @@ from sidecar.loader import load
 from sidecar.receive.enrichment import EnrichmentRules
 from sidecar.rulefiles import RuleFiles
 from tests.deploy.manifests import SIDECAR, TERMINATION_GRACE_S, Tree, environment, size_bytes, sources
+from tests.deploy.native_sidecar import CONFIG, DATA, KEYS, broken, opened
 
-DATA = "/var/lib/langfuse-sidecar"
-CONFIG = "/etc/langfuse-sidecar"
-KEYS = "/etc/langfuse-sidecar-keys"
 MIB = 1 << 20
 USER = 10001
 CLOSING_S = 5
@@ -50,48 +48,9 @@ def check_mounts(container: Tree, volumes: Tree, claims: frozenset[str] = frozen
 
 
 def check_sidecar(pod: Tree) -> Tree:
-    """Field by field what makes a container a native sidecar; gives it."""
-    spec = pod["spec"]
-    assert SIDECAR not in [each["name"].value for each in spec["containers"].items()]
-    assert [each["name"].value for each in spec["initContainers"].items()].count(SIDECAR) == 1
-    container = spec["initContainers"].items()[0]
-    assert container["name"] == SIDECAR, "it must be the first: whatever comes before it can't send spans"
-    assert container["restartPolicy"] == "Always", "without it the pod waits for the container to end"
-    assert "lifecycle" not in container, "the agent ends first by the order of native sidecars; a preStop hook would only take from the grace period"
-    check_probes(container)
-    check_restrictions(container)
-    assert container["securityContext"]["runAsUser"] == USER
-    assert container["securityContext"]["runAsGroup"] == USER
-    check_resources(container)
-    check_mounts(container, spec["volumes"])
-    check_place(container)
-    assert container["ports"] == [{"name": "sidecar-admin", "containerPort": 9464, "protocol": "TCP"}]
-    assert pod["metadata"]["labels"]["langfuse-sidecar/injected"] == "true"
-    return container
-
-
-def check_probes(container: Tree) -> None:
-    """The start waits for the receiver; nothing that follows depends on Langfuse or on how full the buffer is."""
-    start = container["startupProbe"]
-    assert start["exec"]["command"].value == ["python", "-c", "import socket; socket.create_connection(('127.0.0.1', 4318), 2).close()"]
-    assert start["periodSeconds"] == 1
-    assert start["periodSeconds"].number() * start["failureThreshold"].number() >= 30
-    for probe in ("livenessProbe", "readinessProbe"):
-        assert container[probe]["httpGet"] == {"path": "/livez", "port": "sidecar-admin"}
-        assert container[probe]["failureThreshold"].number() >= 3
-
-
-def check_place(container: Tree) -> None:
-    """The Downward API's variables, and the keys from the Secret: the secret ones as files."""
-    found = sources(container)
-    place = {name: source["fieldRef"]["fieldPath"].value for name, source in found.items() if "fieldRef" in source}
-    assert place == {
-        "POD_NAME": "metadata.name",
-        "POD_NAMESPACE": "metadata.namespace",
-        "NODE_NAME": "spec.nodeName",
-        "CONTAINER_NAME": "metadata.annotations['langfuse-sidecar/container']",
-    }
-    check_keys(container)
+    """Every rule of ``native_sidecar``; gives the container."""
+    assert broken(pod) == []
+    return opened(pod).sidecar
 
 
 def check_keys(container: Tree) -> None:

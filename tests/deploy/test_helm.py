@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 import shutil
@@ -14,7 +13,7 @@ import yaml
 
 import sidecar
 from tests.deploy import rules
-from tests.deploy.manifests import CHART, KUBERNETES, Tree, of_kind, one, parse, pod_of
+from tests.deploy.manifests import CHART, KUBERNETES, Tree, changed, of_kind, one, parse, pod_of
 from tests.deploy.schema import is_map, problems
 
 VALUES = CHART / "values.yaml"
@@ -25,19 +24,6 @@ def values() -> dict[str, object]:
     loaded = yaml.safe_load(VALUES.read_text(encoding="utf-8"))
     assert is_map(loaded)
     return loaded
-
-
-def changed(path: str, value: object) -> dict[str, object]:
-    """The values with one of them changed."""
-    result = copy.deepcopy(values())
-    *parents, last = path.split(".")
-    node = result
-    for each in parents:
-        below = node[each]
-        assert is_map(below)
-        node = below
-    node[last] = value
-    return result
 
 
 def paths(tree: object, prefix: str = "") -> set[str]:
@@ -88,7 +74,7 @@ def test_the_values_fit_their_schema() -> None:
     ],
 )
 def test_the_schema_refuses_what_would_not_work(path: str, value: object) -> None:
-    assert problems(changed(path, value), SCHEMA)
+    assert problems(changed(Tree(values()), path, value).value, SCHEMA)
 
 
 def test_every_value_that_a_template_names_is_there_and_every_value_is_named() -> None:

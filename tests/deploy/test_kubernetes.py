@@ -61,10 +61,9 @@ def test_every_file_that_a_kustomization_names_exists_and_none_is_left_out(path:
     assert {each.name for each in folder.glob("*.yaml")} - files == {"kustomization.yaml"}
 
 
-def test_the_pod_patch_is_a_native_sidecar(tmp_path: Path) -> None:
-    pod = Tree({**pod_patch("pod-template.yaml").value, "metadata": {"labels": {"langfuse-sidecar/injected": "true"}}})  # type: ignore[dict-item]  # a map
-    container = rules.check_sidecar(pod)
-    config = rules.loaded(container, CONFIG_MAP, tmp_path)
+def test_the_pod_patch_has_the_configuration_the_grace_and_the_room_of_a_sidecar(tmp_path: Path) -> None:
+    pod = pod_patch("pod-template.yaml")
+    config = rules.loaded(pod["spec"]["initContainers"].items()[0], CONFIG_MAP, tmp_path)
 
     rules.check_sidecar_config(config)
     rules.check_grace(pod, config)
