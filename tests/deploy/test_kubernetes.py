@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import sidecar
 from tests.deploy import rules
 from tests.deploy.manifests import DEPLOY, KUBERNETES, SIDECAR, Tree, environment, of_kind, one, pod_of, read, rendered
 
@@ -107,7 +108,7 @@ def test_the_example_renders_to_pods_with_a_native_sidecar(name: str, tmp_path: 
     rules.check_sidecar_config(config)
     rules.check_grace(pod, config)
     assert pod["spec"]["volumes"].named("langfuse-sidecar-config")["configMap"]["name"] == config_map["metadata"]["name"]
-    assert container["image"] == f"{SIDECAR}:0.1.0"
+    assert container["image"] == f"{SIDECAR}:{sidecar.__version__}"
     assert "reporter" in (tmp_path / "agents.yaml").read_text(encoding="utf-8")
     agent = pod["spec"]["containers"].items()[0]
     assert pod["metadata"]["annotations"]["langfuse-sidecar/container"] == agent["name"]
@@ -181,6 +182,7 @@ def test_a_namespace_of_the_policy_has_the_components_files() -> None:
 
     assert config["metadata"]["name"] == SIDECAR
     assert config["data"].keys() == {"image", "sidecar.yaml", "agents.yaml"}
+    assert config["data"]["image"] == f"{SIDECAR}:{sidecar.__version__}"
     for name in ("sidecar.yaml", "agents.yaml"):
         assert config["data"][name] == CONFIG_MAP["data"][name], name
 

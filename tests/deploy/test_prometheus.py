@@ -1,39 +1,26 @@
-"""Rules and alerts: what they name exists, each is explained and tested, and they fire in an outage that is played for real.
+"""Rules and alerts: what they name exists, and each is explained and tested. tests/acceptance/test_observe.py plays an outage.
 
-Debian's package ``prometheus`` brings ``promtool`` and the server, ``prometheus-alertmanager`` brings ``amtool``.
+Debian's package ``prometheus`` brings ``promtool``, ``prometheus-alertmanager`` brings ``amtool``.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
 import re
-import shutil
-import signal
 import subprocess
-import urllib.error
-import urllib.parse
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
 import pytest
 import yaml
 
-from scripts.generate_dashboards import ROWS, SELECT
+from scripts.generate_dashboards import ROWS
 from sidecar.app import new_metrics
 from sidecar.buffer.ledger import ANSWERED, ENTERED, LEFT, OFFERED, State
 from sidecar.enrich.completer import Outcome
 from sidecar.enrich.prices import Reason
 from sidecar.errors import BufferFull, ForwardingLoop, Overloaded, Unexpected
 from sidecar.forward.verdict import PauseReason
-from tests import spans
-from tests.acceptance.sending import outgoing, over_http, send_now, traces
-from tests.fakes.langfuse import PUBLIC_KEY, SECRET_KEY, FakeLangfuse, langfuse_thread
-from tests.fakes.listener import HOST, HeldPort
-from tests.processes import Sidecar, sidecar_process
+from tests.prometheus import needs
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "deploy" / "prometheus"
@@ -43,10 +30,6 @@ KEYWORDS = frozenset({"and", "or", "unless", "offset", "bool", "by", "without", 
 OF_TARGETS = frozenset({"job", "instance"})
 OF_ALERTS = frozenset({"alertname", "alertstate", "severity"})
 RULE = re.compile(r"[a-z]+:[a-z0-9_]+:[a-z0-9_]+")
-
-
-def needs(program: str, package: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(shutil.which(program) is None, reason=f"{program} is missing (Debian: apt-get install {package})")
 
 
 class Rule(NamedTuple):
@@ -251,205 +234,3 @@ def test_alertmanagers_routes_and_inhibitions_name_what_exists() -> None:
     assert {route["receiver"] for route in routes} == {each["name"] for each in tree["receivers"]}
     assert kinds == {"email_configs", "slack_configs", "webhook_configs"}
     assert named <= {alert.name for alert in ALERTS}
-
-
-class Sample(TypedDict):
-    """One element of an instant vector, as the server's API writes it."""
-
-    metric: dict[str, str]
-    value: list[float | str]
-
-
-START_S, PATIENCE_S = 20.0, 60.0
-_LOOK_S = 0.1
-
-
-class Prometheus:
-    """A server that scrapes one sidecar every second, with the shipped rules and short times."""
-
-    def __init__(self, port: int, process: subprocess.Popen[bytes]) -> None:
-        self._url, self._process = f"http://{HOST}:{port}", process
-
-    def query(self, expr: str) -> list[Sample]:
-        """The vector of an instant query."""
-        with urllib.request.urlopen(f"{self._url}/api/v1/query?{urllib.parse.urlencode({'query': expr})}", timeout=10) as response:
-            answer = json.load(response)
-        assert answer["status"] == "success", answer
-        result: list[Sample] = answer["data"]["result"]
-        return result
-
-    def firing(self) -> set[str]:
-        return {each["metric"]["alertname"] for each in self.query('ALERTS{alertstate="firing"}')}
-
-    def annotations(self) -> list[str]:
-        """The rendered texts of all active alerts."""
-        with urllib.request.urlopen(f"{self._url}/api/v1/alerts", timeout=10) as response:
-            return [text for alert in json.load(response)["data"]["alerts"] for text in alert["annotations"].values()]
-
-    def ready(self) -> bool:
-        with suppress(OSError, urllib.error.URLError):
-            return bool(self.query("up == 1"))
-        return False
-
-    def wait_until(self, predicate: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
-        """Poll; raises AssertionError that names ``what`` and the alerts."""
-        for _ in range(int(patience_s / _LOOK_S)):
-            if predicate():
-                return
-            with suppress(subprocess.TimeoutExpired):
-                raise AssertionError(f"Prometheus ended with {self._process.wait(_LOOK_S)} before {what}")
-        raise AssertionError(f"no {what} within {patience_s} s; firing: {sorted(self.firing())}")
-
-    def wait_for(self, *alerts: str) -> None:
-        self.wait_until(lambda: set(alerts) <= self.firing(), f"alerts {alerts}")
-
-    def wait_for_quiet(self) -> None:
-        self.wait_until(lambda: not self.firing(), "end of every alert")
-
-
-def hurried(text: str) -> str:
-    """A copy of the rules for an outage of seconds: what is looked back at and waited for is short, what is compared stays."""
-    text = re.sub(r"\[(5|10|15|30)m\]", "[10s]", text)
-    text = re.sub(r"offset 10m", "offset 10s", text)
-    return re.sub(r"for: \w+", "for: 1s", text)
-
-
-@contextmanager
-def prometheus(folder: Path, sidecar: Sidecar) -> Iterator[Prometheus]:
-    folder.mkdir()
-    for name in ("rules.yaml", "alerts.yaml"):
-        (folder / name).write_text(hurried((FOLDER / name).read_text(encoding="utf-8")), encoding="utf-8")
-    job = {"job_name": "langfuse-sidecar", "static_configs": [{"targets": [f"{HOST}:{sidecar.admin_port}"]}]}
-    settings = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": ["rules.yaml", "alerts.yaml"],
-        "scrape_configs": [job],
-    }
-    (folder / "prometheus.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    with HeldPort() as port, (folder / "log").open("wb") as log:
-        listen = f"{HOST}:{port.port}"
-        command = [
-            "prometheus",
-            f"--config.file={folder / 'prometheus.yaml'}",
-            f"--storage.tsdb.path={folder / 'data'}",
-            f"--web.listen-address={listen}",
-        ]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            server = Prometheus(port.port, process)
-            server.wait_until(server.ready, "first scrape", START_S)
-            yield server
-        finally:
-            process.kill()
-            process.wait()
-
-
-NOT_PLAYED = frozenset({"sidecar_masking_failures_total", "sidecar_enrich_model_drift_calls_total"})
-"""Shown by the dashboard, and not provoked by the outage below: a defect of masking, an agent that is expected to use another model."""
-POISON = "poison"
-
-
-def telling(sidecar: Sidecar) -> None:
-    """Spans that make every counter of the content count: something to mask, a model without a price, a mend, a repeat, no root."""
-    call: spans.Attributes = {
-        "gen_ai.operation.name": "chat",
-        "gen_ai.request.model": "no-such-model-7",
-        "gen_ai.usage.input_tokens": 3,
-        "note": "ann@example.com",
-    }
-    child = spans.request(spans.span(span_id=b"child-01", parent=b"absent-1", attributes=call))
-    mended = spans.request(spans.span(trace_id=b"another-trace-01", span_id=b"mended-1", parent=bytes(8)))
-    send_now(sidecar, [child, child, mended])
-
-
-def fill(sidecar: Sidecar) -> None:
-    """Send until the buffer refuses it."""
-
-    async def scenario() -> None:
-        async with over_http(sidecar) as send:
-            for request in traces(500, spans_each=10, bytes_each=8000, seed=9):
-                if await send(outgoing(request)) == "503":
-                    return
-        raise AssertionError("the buffer was never full")
-
-    asyncio.run(scenario())
-
-
-def play_an_outage(fake: FakeLangfuse, sidecar: Sidecar, server: Prometheus) -> None:
-    """The destination refuses connections until the buffer is full; then it is back."""
-    fake.down()
-    send_now(sidecar, traces(5, seed=1))
-    server.wait_for("SidecarDestinationDown", "SidecarDeliverySuccessLow")
-    fill(sidecar)
-    server.wait_for("SidecarSpansRefused", "SidecarBufferNearlyFull", "SidecarUnattended")
-    assert server.firing() & BALANCE == set()
-    assert [text for text in server.annotations() if "error" in text.lower() and "expand" in text.lower()] == []
-
-    fake.up()
-    sidecar.settled()
-    server.wait_for_quiet()
-
-
-def play_wrong_keys(fake: FakeLangfuse, sidecar: Sidecar, server: Prometheus) -> None:
-    """The destination no longer knows our key until somebody mends that and says so."""
-    fake.keys = {}
-    send_now(sidecar, traces(2, seed=2))
-    server.wait_for("SidecarKeysWrong")
-    assert "SidecarDestinationDown" not in server.firing()
-
-    fake.keys = {PUBLIC_KEY: SECRET_KEY}
-    sidecar.signal(signal.SIGHUP)
-    sidecar.settled()
-    server.wait_for_quiet()
-
-
-def play_a_poison(sidecar: Sidecar, server: Prometheus) -> None:
-    """A span that the destination refuses, among others that it takes."""
-    bad = spans.request(spans.span(trace_id=b"poisonous-trace1", span_id=b"poison-1", name=POISON))
-    send_now(sidecar, [bad, *traces(3, seed=3)])
-    sidecar.wait_until(lambda: sidecar.ledger().pending == 1 or sidecar.ledger().total("buried") == 1, 20, "delivery of the others")
-    send_now(sidecar, traces(3, seed=4))
-    ledger = sidecar.settled()
-    assert ledger.total("buried") == 1
-    server.wait_until(lambda: server.query(BURIED) != [], "the dead letter in Prometheus")
-
-
-BALANCE = frozenset({"SidecarLedgerOutOfBalance", "SidecarSpansExpired", "SidecarSpansQuarantined", "SidecarSpansShed"})
-BURIED = 'sidecar_ledger_spans_total{state="buried"} > 0'
-
-
-def dashboard_gaps(server: Prometheus) -> dict[str, str]:
-    """{query: panel} of those without data, but for what is not played. Looks back over the whole run."""
-    found = {}
-    for row in ROWS:
-        for panel in row.panels:
-            for query in panel.queries:
-                expr = query.expr.replace(SELECT, 'job=~".+", instance=~".+"').replace("$__rate_interval", "10m")
-                if not names(query.expr) & NOT_PLAYED and not server.query(expr):
-                    found[query.expr] = panel.title
-    return found
-
-
-@pytest.mark.acceptance
-@needs("prometheus", "prometheus")
-def test_alerts_fire_in_a_real_outage_and_end_with_it_and_every_query_of_the_dashboard_has_data(tmp_path: Path) -> None:
-    config = {
-        "enrichment": {"enabled": True, "settle_s": 1},
-        "masking": {"enabled": True},
-        "buffer": {"max_mib": 1},
-        "forward": {"retry": {"initial_s": 0.1, "max_s": 0.5}},
-    }
-    with langfuse_thread() as fake, sidecar_process(tmp_path, fake.url, config) as sidecar, prometheus(tmp_path / "prometheus", sidecar) as server:
-        fake.reject_if(lambda span: span.name == POISON)
-        send_now(sidecar, traces(5))
-        telling(sidecar)
-        sidecar.settled()
-        server.wait_for_quiet()
-
-        play_an_outage(fake, sidecar, server)
-        play_wrong_keys(fake, sidecar, server)
-        play_a_poison(sidecar, server)
-        assert dashboard_gaps(server) == {}
-
-        sidecar.kill()
-        server.wait_for("SidecarNotScraped")
