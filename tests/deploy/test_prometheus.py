@@ -197,6 +197,14 @@ def test_prometheus_takes_the_example_configuration_with_every_rule() -> None:
 
 
 @needs("amtool", "prometheus-alertmanager")
+def test_alertmanager_takes_the_example_configuration() -> None:
+    done = subprocess.run(["amtool", "check-config", str(FOLDER / "alertmanager.yaml")], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 receivers" in done.stdout
+
+
+@needs("amtool", "prometheus-alertmanager")
 @pytest.mark.parametrize(
     ("labels", "receiver"),
     [
