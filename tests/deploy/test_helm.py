@@ -15,6 +15,7 @@ import sidecar
 from tests.deploy import rules
 from tests.deploy.manifests import CHART, KUBERNETES, Tree, changed, of_kind, one, parse, pod_of
 from tests.deploy.schema import is_map, problems
+from tests.deploy.test_kubernetes import JOBS
 
 VALUES = CHART / "values.yaml"
 SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
@@ -38,9 +39,9 @@ def helm_or_skip() -> list[str]:
     return [helm, "template", "rel", str(CHART), "--kube-version", "1.36.0"]
 
 
-def template(*sets: str) -> list[Tree]:
-    """What `helm template` makes of the chart."""
-    command = helm_or_skip()
+def template(*sets: str, apis: str = "") -> list[Tree]:
+    """What `helm template` makes of the chart, for a cluster that has ``apis`` too."""
+    command = helm_or_skip() + (["--api-versions", apis] if apis else [])
     for each in sets:
         command += ["--set", each]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -132,11 +133,26 @@ def test_everything_rendered_selects_the_pods_of_its_release() -> None:
     assert workload["spec"]["serviceName"].value in {each["metadata"]["name"].value for each in of_kind(documents, "Service")}
 
 
-def test_the_policy_is_rendered_for_the_api_that_the_cluster_has() -> None:
-    documents = template("policy.enabled=true", "gateway.enabled=false")
+@pytest.mark.parametrize("version", ["v1", "v1beta1"])
+def test_the_policy_is_rendered_for_the_api_that_the_cluster_has(version: str) -> None:
+    apis = f"admissionregistration.k8s.io/{version}/MutatingAdmissionPolicy"
+    documents = template("policy.enabled=true", "gateway.enabled=false", "existingSecret=other", apis=apis)
+    spec = of_kind(documents, "MutatingAdmissionPolicy")[0]["spec"]
+    text = str(one(KUBERNETES / "policy" / "policy.yaml")["spec"])
 
     assert {each["kind"].value for each in documents} == {"MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"}
-    assert {each["apiVersion"].value for each in documents} == {"admissionregistration.k8s.io/v1beta1"}
+    assert {each["apiVersion"].value for each in documents} == {f"admissionregistration.k8s.io/{version}"}
+    secret = re.compile(r'(\{name: |secretName: )"langfuse-sidecar"(?=, (?:key|defaultMode):)')
+    assert str(spec).count('"other"') == 3
+    assert str(spec) == secret.sub(r'\1"other"', text)
+
+
+def test_the_monitors_job_is_one_that_the_alerts_look_for() -> None:
+    documents = template("gateway.podMonitor.enabled=true")
+    (monitor,) = of_kind(documents, "PodMonitor")
+    labels = pod_of(of_kind(documents, "StatefulSet")[0])["metadata"]["labels"]
+
+    assert JOBS.fullmatch(labels[monitor["spec"]["jobLabel"].text()].text())
 
 
 def test_the_rendered_rules_are_those_of_the_manifests_with_the_labels_that_an_operator_asks_for() -> None:

@@ -16,6 +16,8 @@ GRACE = "SIDECAR_GRACE_S"
 CONFIG_MAP = Tree({"data": {name: (KUBERNETES / "sidecar" / name).read_text(encoding="utf-8") for name in ("sidecar.yaml", "agents.yaml")}})
 FOLDERS = ("example", "gateway", "monitoring", "monitoring/cluster", "policy", "policy/namespace")
 INJECT = "langfuse-sidecar/inject"
+JOBS = re.compile(r".*langfuse-(sidecar|gateway)")
+"""Of the alert SidecarNotScraped."""
 
 
 def pod_patch(name: str) -> Tree:
@@ -234,6 +236,14 @@ def test_everything_of_the_gateway_selects_its_pods_and_names_their_ports() -> N
     monitors = read(KUBERNETES / "monitoring" / "pod-monitor.yaml")
     assert monitors[1]["spec"]["selector"]["matchLabels"] == labels
     assert {each["port"].value for monitor in monitors for each in monitor["spec"]["podMetricsEndpoints"].items()} == {"sidecar-admin"}
+
+
+def test_every_monitors_job_is_one_that_the_alerts_look_for() -> None:
+    """The operator calls a job by the namespace and the monitor."""
+    assert f'job=~"{JOBS.pattern}"' in (DEPLOY / "prometheus" / "alerts.yaml").read_text(encoding="utf-8")
+    for monitor in read(KUBERNETES / "monitoring" / "pod-monitor.yaml"):
+        assert "jobLabel" not in monitor["spec"]
+        assert JOBS.fullmatch(f"agents/{monitor['metadata']['name'].text()}")
 
 
 def test_the_autoscaler_uses_a_metric_that_exists_and_the_bound_of_the_configuration(tmp_path: Path) -> None:
