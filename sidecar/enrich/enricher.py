@@ -65,7 +65,7 @@ class _Around:
 class Enricher:
     """A stage. It keeps what makes the next span cheaper (values seen, shapes of spans seen, prices, agents) and nothing of a trace.
 
-    Memory, at most: the memo 2 x 4,096 short attributes, about 3 MB; plans, prices, agents and signals as their modules say.
+    Memory, at most: the memo 4,096 short attributes and 1,024 keys, about 3 MB; plans, prices, agents and signals as their modules say.
     """
 
     def __init__(

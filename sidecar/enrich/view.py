@@ -13,11 +13,9 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from sidecar.enrich.traits import Traits
-from sidecar.wire.attributes import AttributeMemo, Value, find, is_plain
+from sidecar.wire.attributes import AttributeMemo, Value, find
 from sidecar.wire.shallow_pb2 import Event, InstrumentationScope, Resource, Span
 
-MAX_SHORT = 128
-"""Bytes of an entry up to which it is looked up in the memo: hashing a longer one costs as much as decoding it."""
 MAX_DIGITS = 19
 """Digits of a 64-bit integer: a longer string is no count."""
 
@@ -30,34 +28,26 @@ class AttributeView:
     four bytes for each.
     """
 
-    __slots__ = ("_lines", "_values", "get", "keys", "odd")
+    __slots__ = ("_lines", "get", "keys", "odd", "values")
 
     get: Callable[[str], Value | None]
     """The value; None when there is none or it is empty. Lists and maps are the view's own: don't change them."""
+    values: dict[str, Value]
+    """Every value by key, not to be changed."""
     keys: KeysView[str]
     """Every key, in order of first appearance."""
     odd: list[tuple[bytes, str, Value]]
     """What is not plain (``is_plain``), as it is serialized, with its key and value; of an entry that occurs twice, twice."""
 
     def __init__(self, attributes: Iterable[bytes], memo: AttributeMemo) -> None:
-        odd: list[tuple[bytes, str, Value]] = []
-        values: dict[str, Value] = {}
-        known, learn = memo.known, memo.learn
-        for raw in attributes:
-            pair = known(raw) if len(raw) <= MAX_SHORT else None
-            if pair is None:  # a new one, a long one or an odd one
-                pair = learn(raw)
-                if pair[1].__class__ is not str and not is_plain(pair[1]):
-                    odd.append((raw, *pair))
-            values[pair[0]] = pair[1]
-        self.odd = odd
-        self._values = values
+        values, self.odd = memo.read(attributes)
+        self.values = values
         self.get = values.get
         self.keys = values.keys()
         self._lines: str | None = None
 
     def __contains__(self, key: str) -> builtins.bool:
-        return key in self._values
+        return key in self.values
 
     def text(self, key: str) -> str | None:
         """A string that is not empty, else None."""
@@ -66,9 +56,10 @@ class AttributeView:
 
     def first(self, *keys: str) -> str | None:
         """The first of several strings that is there and not empty."""
+        get = self.get
         for key in keys:
-            value = self.text(key)
-            if value is not None:
+            value = get(key)
+            if value.__class__ is str and value:
                 return value
         return None
 
@@ -108,7 +99,7 @@ class AttributeView:
         """Every key, each with a line break before it."""
         lines = self._lines
         if lines is None:
-            lines = self._lines = "\n".join(("", *self._values))
+            lines = self._lines = "\n".join(("", *self.values))
         return lines
 
     def has_prefix(self, prefix: str) -> builtins.bool:
@@ -117,7 +108,7 @@ class AttributeView:
 
     def items_with_prefix(self, prefix: str) -> Iterator[tuple[str, Value | None]]:
         """Keys that start so, with their values."""
-        for key in list(self._values):
+        for key in list(self.values):
             if key.startswith(prefix):
                 yield key, self.get(key)
 
@@ -136,7 +127,7 @@ class SpanView(AttributeView):
     A change of the span after the view was made is not seen.
     """
 
-    __slots__ = ("_events", "_memo", "_name", "_resource", "_scope", "scope_name", "span", "traits")
+    __slots__ = ("_attributes", "_events", "_memo", "_name", "_resource", "_scope", "scope_name", "span", "traits")
 
     span: Span
     """Who only reads goes by the view."""
@@ -144,7 +135,8 @@ class SpanView(AttributeView):
     """What follows from the keys alone, where somebody has worked it out for spans with the same keys."""
 
     def __init__(self, span: Span, scope: InstrumentationScope, resource: Resource, memo: AttributeMemo) -> None:
-        AttributeView.__init__(self, span.attributes, memo)
+        self._attributes = span.attributes  # kept for its wrapper, which takes longer to make than a span's other fields to read
+        AttributeView.__init__(self, self._attributes, memo)
         self.span = span
         self._name: str | None = None
         self._events = span.events

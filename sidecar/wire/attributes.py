@@ -6,7 +6,7 @@ Owns the encoding of KeyValue and AnyValue. It must not know what any key means.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from google.protobuf.message import DecodeError
@@ -117,30 +117,42 @@ def decode(raw: bytes) -> tuple[str, Value]:
     Raises ValueError when ``raw`` is not one, holds invalid UTF-8 or nests deeper than protobuf's
     limit of 100 messages; none of these is left after ``mend``.
 
-    Nearly all entries are a key and then a string below 16 KiB or an integer of 0 to 16,383, as every known encoder writes them. They
-    are read without the parser, in half the time; every length is checked, so that both read the same.
+    Nearly all entries are a key and then a simple value, as every known encoder writes them: read without the parser, in half the time.
     """
     try:
         at = raw[1] + 2
-        if raw[0] != 0x0A or at > 129 or raw[at] != 0x12:
-            return _parse(raw)
+        if raw[0] == 0x0A and at < 130 and (value := _simple(raw, at)) is not None:
+            return raw[2:at].decode(), value
+    except (IndexError, UnicodeDecodeError):
+        pass  # no attribute at all: the parser says so
+    return _parse(raw)
+
+
+def _simple(raw: bytes, at: int) -> str | int | None:
+    """The value that begins at ``at`` and ends with ``raw``: a string below 16 KiB or an integer of 0 to 16,383; None for any other.
+
+    Every length is checked, so that the parser would read the same.
+    """
+    try:
         size, tag, rest = raw[at + 1], raw[at + 2], len(raw) - at
+        if raw[at] != 0x12:
+            return None
         if size >= 0x80:  # a string whose length, like that of the value around it, takes two bytes
             low, high = raw[at + 4], raw[at + 5]
             lengths_fit = tag < 0x80 <= low and high < 0x80 and size + (tag << 7) == rest + 125 and low + (high << 7) == rest + 122
             if lengths_fit and raw[at + 3] == 0x0A:
-                return raw[2:at].decode(), raw[at + 6 :].decode()
+                return raw[at + 6 :].decode()
         elif tag == 0x0A:  # a string of at most 125 bytes
             if size + 2 == rest and raw[at + 3] + 2 == size:
-                return raw[2:at].decode(), raw[at + 4 :].decode()
+                return raw[at + 4 :].decode()
         elif tag == 0x18:
             if size == 2 and rest == 4 and raw[at + 3] < 0x80:
-                return raw[2:at].decode(), raw[at + 3]
+                return raw[at + 3]
             if size == 3 and rest == 5 and raw[at + 3] >= 0x80 > raw[at + 4]:
-                return raw[2:at].decode(), raw[at + 3] & 0x7F | raw[at + 4] << 7
+                return raw[at + 3] & 0x7F | raw[at + 4] << 7
     except (IndexError, UnicodeDecodeError):
-        pass  # no attribute at all: the parser says so
-    return _parse(raw)
+        pass  # shorter than any of them, or no attribute at all: the parser knows
+    return None
 
 
 def _parse(raw: bytes) -> tuple[str, Value]:
@@ -178,6 +190,13 @@ def _value(value: AnyValue) -> Value:
     return scalar
 
 
+MAX_SHORT = 128
+"""Bytes of an entry up to which it is looked up in the memo: hashing a longer one costs as much as decoding it."""
+MANY = 256
+"""Values of one key that are remembered."""
+MAX_KEYS = 1024
+"""Keys that are known."""
+
 EXACT_IN_A_DOUBLE = 1 << 53
 """Integers up to here are the same number for readers whose only numbers are doubles."""
 
@@ -188,43 +207,85 @@ def is_plain(value: Value) -> bool:
     return kind is str or kind is float or kind is bool or (kind is int and -EXACT_IN_A_DOUBLE <= value <= EXACT_IN_A_DOUBLE)  # type: ignore[operator]  # mypy does not narrow by class
 
 
+class _Key:
+    """What is known of a key."""
+
+    __slots__ = ("name", "room")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.room = MANY
+        """How many of its values may still be remembered."""
+
+
 class AttributeMemo:
-    """Remembers the key and value of short attributes, because most of them repeat endlessly.
+    """Reads attributes, and remembers the key and value of short ones, because most of them repeat endlessly.
 
     Two generations of ``entries / 2`` each: when the young one is full it becomes the old one, and
     what was not used since is dropped. Bound: 4096 entries x (128 raw + about 430 bytes of Python
     objects) = 2.2 MiB. Only short entries and only what ``is_plain``: keys and values are chosen by
     users, and a list handed out twice could be changed by one of its readers.
+
+    Of each key only the first ``MANY`` values are remembered: token counts and ids of answers are new each time, and to remember one costs
+    twice as much as to read it. Bound: ``MAX_KEYS`` keys x about 400 bytes = 0.4 MiB; when there are more, all begin anew.
     """
 
-    known: Callable[[bytes], tuple[str, Value] | None]
-    """The key and value of an entry that was used lately, else None. A dict's own method, for loops over every attribute."""
-
-    def __init__(self, entries: int = 4096, max_raw_bytes: int = 128) -> None:
+    def __init__(self, entries: int = 4096, max_raw_bytes: int = MAX_SHORT) -> None:
         self._half = max(1, entries // 2)
         self._max_raw_bytes = max_raw_bytes
+        self._young: dict[bytes, tuple[str, Value]] = {}
         self._old: dict[bytes, tuple[str, Value]] = {}
-        self._begin()
+        self._keys: dict[bytes, _Key] = {}
+        """By how an entry begins: with its key, as every known encoder writes it."""
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 
-    def decode(self, raw: bytes) -> tuple[str, Value]:
-        """As the function ``decode``, from memory where possible."""
-        return (self.known(raw) if len(raw) <= self._max_raw_bytes else None) or self.learn(raw)
+    def read(self, attributes: Iterable[bytes]) -> tuple[dict[str, Value], list[tuple[bytes, str, Value]]]:
+        """The values by key, of a key that occurs twice the last; and what is not plain, serialized and with its key and value.
 
-    def learn(self, raw: bytes) -> tuple[str, Value]:
-        """As ``decode``, for those who have asked ``known`` already."""
-        if len(raw) > self._max_raw_bytes:
-            return decode(raw)
-        known = self._old.pop(raw, None) or decode(raw)
-        if known[1].__class__ is str or is_plain(known[1]):
-            if len(self._young) >= self._half:
-                self._old = self._young
-                self._begin()
-            self._young[raw] = known
-        return known
+        Raises ValueError as ``decode`` does.
+        """
+        values: dict[str, Value] = {}
+        odd: list[tuple[bytes, str, Value]] = []
+        known, known_key, max_raw_bytes = self._young.get, self._keys.get, self._max_raw_bytes
+        for raw in attributes:
+            is_short = len(raw) <= max_raw_bytes
+            if is_short and (pair := known(raw)) is not None:
+                name, value = pair
+                values[name] = value
+                continue
+            head = raw[: raw[1] + 2] if len(raw) > 1 else raw
+            key = known_key(head)
+            if key is not None and (value := _simple(raw, len(head))) is not None:
+                values[key.name] = value
+                if not is_short or not key.room:
+                    continue
+                pair = key.name, value
+            else:
+                pair = decode(raw)
+                values[pair[0]] = pair[1]
+                if pair[1].__class__ is not str and not is_plain(pair[1]):
+                    odd.append((raw, *pair))
+                    continue
+                key = key or self._new_key(head, pair[0])
+                if not is_short or not key.room:
+                    continue
+            self._remember(raw, pair, key)
+            known = self._young.get  # it may have begun anew
+        return values, odd
 
-    def _begin(self) -> None:
-        self._young: dict[bytes, tuple[str, Value]] = {}
-        self.known = self._young.get
+    def _new_key(self, head: bytes, name: str) -> _Key:
+        key = _Key(name)
+        if head == delimited(KEY, name.encode()) and len(head) < 130:
+            if len(self._keys) >= MAX_KEYS:
+                self._keys.clear()
+            self._keys[head] = key
+        return key
+
+    def _remember(self, raw: bytes, pair: tuple[str, Value], key: _Key) -> None:
+        if self._old.pop(raw, None) is None:
+            key.room -= 1
+        if len(self._young) >= self._half:
+            self._old, self._young = self._young, {}
+        self._young[raw] = pair

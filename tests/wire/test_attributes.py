@@ -162,71 +162,111 @@ def test_a_varint_takes_seven_bits_a_byte(number: int) -> None:
     assert len(encoded) == max(1, -(-number.bit_length() // 7))
 
 
-def test_the_memo_answers_as_decode_does() -> None:
+def test_the_memo_reads_as_decode_does() -> None:
     memo = AttributeMemo()
-    raws = [official("a", 1), official("b", "two"), official("a", 1), official("c", ["x"]), official("d", "long" * 100)]
-    assert [memo.decode(raw) for raw in raws] == [decode(raw) for raw in raws]
+    raws = [official("a", 1), official("b", "two"), official("c", ["x"]), official("d", "long" * 100), official("e", ""), official("f", None)]
+    for _ in range(3):
+        assert memo.read(raws) == (dict(map(decode, raws)), [(raws[2], "c", ["x"]), (raws[5], "f", None)])
 
 
-def test_the_memo_gives_the_same_objects_for_a_repeated_attribute() -> None:
+@given(st.lists(st.tuples(st.sampled_from(("a", "b", "k" * 200)), values), max_size=20))
+@settings(max_examples=100, deadline=None)
+def test_whatever_the_memo_has_seen_it_reads_as_decode_does(pairs: list[tuple[str, Value]]) -> None:
+    memo = AttributeMemo(entries=4)
+    for key, value in pairs:
+        raw = official(key, value)
+        expected = decode(raw)
+        for _ in range(2):
+            read, odd = memo.read([raw])
+            assert repr(read) == repr(dict([expected]))  # NaN equals nothing
+            assert len(odd) == (not attributes.is_plain(expected[1]))
+
+
+def test_of_a_key_that_occurs_twice_the_memo_gives_the_last_value() -> None:
+    assert AttributeMemo().read([official("a", "x" * 500), official("b", 1), official("a", 2)])[0] == {"a": 2, "b": 1}
+
+
+def test_the_memo_gives_the_same_object_for_a_repeated_value() -> None:
     memo = AttributeMemo()
-    assert memo.decode(official("a", "b")) is memo.decode(official("a", "b"))
+    first, again = (memo.read([official("a", "some text")])[0]["a"] for _ in range(2))
+    assert first is again
 
 
 def test_the_memo_never_hands_out_a_list_twice() -> None:
     memo = AttributeMemo()
     raw = official("tags", ["a"])
-    assert memo.decode(raw)[1] is not memo.decode(raw)[1]
+    assert memo.read([raw])[0]["tags"] is not memo.read([raw])[0]["tags"]
 
 
 @pytest.mark.parametrize("value", [["a"], {"a": 1}, b"x", None, 2**53 + 1, -(2**53) - 1])
-def test_the_memo_does_not_remember_what_is_not_plain(value: Value) -> None:
+def test_the_memo_does_not_remember_what_is_not_plain(value: attributes.Value) -> None:
     memo = AttributeMemo()
     raw = official("key", value)
 
-    key, decoded = memo.decode(raw)
-    assert (key, decoded) == ("key", value)
-    assert not attributes.is_plain(decoded)
-    assert (len(memo), memo.known(raw)) == (0, None)
+    assert memo.read([raw]) == ({"key": value}, [(raw, "key", value)])
+    assert not attributes.is_plain(value)
+    assert len(memo) == 0
 
 
 @pytest.mark.parametrize("value", ["", "a", True, False, 0, 2**53, -(2**53), 1.5, math.inf])
-def test_the_memo_knows_what_is_plain_once_it_was_decoded(value: Value) -> None:
+def test_the_memo_remembers_what_is_plain(value: attributes.Value) -> None:
     memo = AttributeMemo()
-    raw = official("key", value)
-
-    assert memo.known(raw) is None
-    decoded = memo.decode(raw)
-    assert attributes.is_plain(decoded[1])
-    assert memo.known(raw) is decoded
+    assert memo.read([official("key", value)]) == ({"key": value}, [])
+    assert attributes.is_plain(value)
+    assert len(memo) == 1
 
 
 def test_the_memo_keeps_only_short_entries() -> None:
     memo = AttributeMemo(max_raw_bytes=16)
-    memo.decode(official("key", "x" * 17))
+    for _ in range(2):
+        assert memo.read([official("key", "x" * 17)])[0] == {"key": "x" * 17}
     assert len(memo) == 0
+
+
+def test_the_memo_remembers_so_many_values_of_a_key_and_no_more() -> None:
+    memo = AttributeMemo()
+    raws = [official("tokens", number) for number in range(2 * attributes.MANY)]
+    assert [memo.read([raw])[0] for raw in raws] == [{"tokens": number} for number in range(2 * attributes.MANY)]
+    assert len(memo) == attributes.MANY
+    memo.read([official("other", 1)])
+    assert len(memo) == attributes.MANY + 1
+
+
+def test_the_memo_knows_no_more_keys_than_its_bound() -> None:
+    memo = AttributeMemo()
+    for number in range(3 * attributes.MAX_KEYS):
+        memo.read([official(f"key.{number}", "x" * 200)])
+        assert len(memo._keys) <= attributes.MAX_KEYS
+
+
+def test_the_memo_reads_entries_that_begin_with_no_key() -> None:
+    memo = AttributeMemo()
+    value_first = official("", "text")[2:] + official("key", None)[:5]
+    for _ in range(2):
+        assert memo.read([value_first])[0] == dict([decode(value_first)])
+        assert memo.read([official("k" * 200, 1)])[0] == {"k" * 200: 1}
 
 
 def test_the_memo_never_holds_more_than_its_entries() -> None:
     memo = AttributeMemo(entries=8)
     sizes = []
     for number in range(100):
-        memo.decode(official("n", number))
+        memo.read([official("n", number)])
         sizes.append(len(memo))
     assert max(sizes) == 8
 
 
 def test_the_memo_keeps_what_is_used_and_drops_what_is_not() -> None:
     memo = AttributeMemo(entries=8)
-    used = official("used", 1)
-    first, idle = memo.decode(used), memo.decode(official("idle", 1))
+    used, idle = official("used", "some text"), official("idle", "other text")
+    memo.read([used, idle])
     for number in range(100):
-        memo.decode(official("n", number))
-        memo.decode(used)
-    assert memo.decode(used) is first
-    assert memo.decode(official("idle", 1)) is not idle
+        memo.read([official("n", number), used])
+    kept = {*memo._young, *memo._old}
+    assert (used in kept, idle in kept) == (True, False)
 
 
-def test_the_memo_passes_on_the_error_of_a_malformed_attribute() -> None:
+@pytest.mark.parametrize("raw", [b"\xff", b"\x0a", b"\x0a\x05", b"\x0a\x01\xff\x12\x03\x0a\x01a"])
+def test_the_memo_passes_on_the_error_of_a_malformed_attribute(raw: bytes) -> None:
     with pytest.raises(ValueError, match="KeyValue"):
-        AttributeMemo().decode(b"\xff")
+        AttributeMemo().read([raw])
