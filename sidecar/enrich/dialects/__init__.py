@@ -45,8 +45,10 @@ def read_facts(view: SpanView, plans: Plans | None = None) -> Facts:
     """
     plan = plans.plan(view) if plans is not None else make_plan(view.scope_name, tuple(view.keys))
     dialect, fields = plan.dialect, plan.fields
-    facts = Facts(dialect.name)
-    facts.kind = kind = _kind(view, plan)
+    facts = plans.facts(view, plan, _read_few) if plans is not None else _read_few(view, plan)
+    if not plan.decides_kind:
+        facts.kind = _kind(view, plan)
+    kind = facts.kind
     facts.is_call = kind in _CALLS
     events = view.find_events(_EVENTS)
     _read_names(view, plan, facts)
@@ -70,8 +72,18 @@ def read_facts(view: SpanView, plans: Plans | None = None) -> Facts:
     return facts
 
 
+def _read_few(view: SpanView, plan: Plan) -> Facts:
+    """Agent, models, provider and, where declarations and keys alone decide that, what the span is."""
+    facts = Facts(plan.dialect.name)
+    if plan.decides_kind:
+        facts.kind = _kind(view, plan)
+    for name, keys, read in plan.few:
+        setattr(facts, name, read(view, keys))
+    return facts
+
+
 def _read_names(view: SpanView, plan: Plan, facts: Facts) -> None:
-    """Agent, models, provider, tool, user, session, tags and prompt."""
+    """Tool, user, session, tags and prompt, and an agent's id."""
     fields = plan.fields
     for name, keys, read in plan.names:
         setattr(facts, name, read(view, keys))
@@ -113,10 +125,12 @@ def _declared(view: SpanView, declarations: tuple[tuple[str, Mapping[str, Kind]]
 
 
 def _usage(view: SpanView, plan: Plan) -> Usage | None:
-    counts = Counts()
+    counts, get = Counts(), view.get
     for name, keys in plan.counts:
         for key in keys:
-            number = view.int(key)
+            number = get(key)
+            if number.__class__ is not int:
+                number = view.int(key)
             if number is not None:
                 setattr(counts, name, number)
                 break

@@ -11,19 +11,24 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from operator import itemgetter
+
+from msgspec.structs import replace
 
 from sidecar.enrich.dialects import labels
 from sidecar.enrich.dialects.detect import dialect_of
 from sidecar.enrich.dialects.dialect import Dialect
 from sidecar.enrich.dialects.keys import DECLARATIONS, FIELDS, GENAI_PREFIXES, INFRA_PREFIXES, MODEL_KEYS, TOOL_KEYS
 from sidecar.enrich.dialects.sources import Sources, sources_of
-from sidecar.enrich.facts import Kind
+from sidecar.enrich.facts import Facts, Kind
+from sidecar.enrich.recent import Recent
 from sidecar.enrich.traits import Traits, traits_of
 from sidecar.enrich.view import SpanView
+from sidecar.wire.attributes import Value
 
 MAX_KEYS = 64
 MAX_CHARACTERS = 2048
-"""Of all keys of a plan that is remembered, and of the scope's name."""
+"""Of all keys of a plan that is remembered, and of the scope's name; and of all names whose facts are."""
 
 FEW_KEYS = 24
 """Spans with more are looked at for lists of messages that were flattened into keys."""
@@ -49,18 +54,21 @@ for _field, _keys in FIELDS.items():
 Reader = Callable[[SpanView, tuple[str, ...]], str | None]
 _NAMES: dict[str, tuple[str, Reader]] = {
     "agent_id": ("agent_id", labels.label),
-    "agent_version": ("agent_version", labels.label),
-    "model_requested": ("model_requested", labels.label),
-    "model_answered": ("model_answered", labels.label),
-    "service_tier": ("service_tier", labels.label),
     "tool_call_id": ("tool_call_id", labels.label),
     "trace_name": ("trace_name", labels.label),
-    "agent_name": ("agent_name", labels.agent_label),
-    "provider": ("provider", labels.provider),
     "user": ("user_id", labels.identity),
     "session": ("session_id", labels.identity),
 }
 """By field: the attribute of Facts and who reads it."""
+_FEW: dict[str, tuple[str, Reader]] = {
+    "agent_version": ("agent_version", labels.label),
+    "model_requested": ("model_requested", labels.label),
+    "model_answered": ("model_answered", labels.label),
+    "service_tier": ("service_tier", labels.label),
+    "agent_name": ("agent_name", labels.agent_label),
+    "provider": ("provider", labels.provider),
+}
+"""Likewise, of what has few values: the same ones come again and again."""
 _COUNTS = {
     "input_tokens": "input",
     "output_tokens": "output",
@@ -74,7 +82,7 @@ _COUNTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """What is known of a span from its scope and keys alone."""
 
@@ -86,6 +94,12 @@ class Plan:
     """The keys of a field that the span has, the most trusted first."""
     names: tuple[tuple[str, tuple[str, ...], Reader], ...]
     """Attributes of Facts that one text holds, with their keys and readers."""
+    few: tuple[tuple[str, tuple[str, ...], Reader], ...]
+    """Likewise, those that have few values."""
+    few_said: Callable[[Mapping[str, Value]], object] | None
+    """All that declarations and those attributes are read from, as one key; None when there are none."""
+    decides_kind: bool
+    """Declarations and keys alone tell what the span is: the dialect has no rule of its own."""
     counts: tuple[tuple[str, tuple[str, ...]], ...]
     """Attributes of Counts with their keys."""
     sources: Sources
@@ -105,12 +119,18 @@ def make_plan(scope: str, keys: Collection[str]) -> Plan:
         for field, rank in _FIELDS_OF.get(key, ()):
             present.setdefault(field, []).append((rank, key))
     fields = {field: tuple(key for _, key in sorted(found)) for field, found in present.items()}
+    declarations = tuple((key, kinds) for key, kinds in DECLARATIONS.items() if key in there)
+    few = tuple((name, fields[field], reader) for field, (name, reader) in _FEW.items() if field in fields)
+    few_keys = dict.fromkeys((*(key for key, _ in declarations), *(key for _, keys, _ in few for key in keys)))
     return Plan(
         dialect,
-        tuple((key, kinds) for key, kinds in DECLARATIONS.items() if key in there),
+        declarations,
         _fallback(there),
         fields,
         tuple((name, fields[field], reader) for field, (name, reader) in _NAMES.items() if field in fields),
+        few,
+        itemgetter(*few_keys) if few_keys else None,
+        dialect.kind is None and dialect.undeclared is None,
         tuple((name, fields[field]) for field, name in _COUNTS.items() if field in fields),
         sources_of(scope, there, dialect.inputs, dialect.outputs),
         traits_of(there),
@@ -144,40 +164,51 @@ def _collapsed(keys: Iterable[str]) -> tuple[str, ...]:
 
 
 class Plans:
-    """Remembers plans, in two generations: when the young one is full it becomes the old one, and what was not used since is dropped.
+    """Remembers plans, and the facts that their spans' few names tell.
 
-    So at least the 1,024 key-sets that were used last are remembered. A plan and its keys take 2 KB (20 keys, of which ten are
+    At least the 1,024 key-sets that were used last are remembered. A plan and its keys take 2 KB (20 keys, of which ten are
     read), at most 9 KB (64 keys, all read, 2,048 characters, ASCII only). Bound: 2,048 plans x 9 KB = 18 MB; a busy deployment
-    with a hundred key-sets needs 0.2 MB. Keys are chosen by users, so spans with more or longer keys, and with keys
-    that hold a line break, get a plan of their own every time.
+    with a hundred key-sets needs 0.2 MB. Keys are chosen by users, so spans with more or longer keys get a plan of
+    their own every time. Facts: 1,024 x 6 KB (``MAX_CHARACTERS`` of names, as they are and as they are read, ASCII only) = 6 MB; usually 0.6 MB.
     """
 
-    def __init__(self, entries: int = 2048) -> None:
-        self._half = max(1, entries // 2)
-        self._young: dict[str, Plan] = {}
-        self._old: dict[str, Plan] = {}
+    def __init__(self, entries: int = 2048, facts: int = 1024) -> None:
+        self._plans: Recent[tuple[str, ...], Plan] = Recent(entries)
+        self._facts: Recent[tuple[Plan, object], Facts] = Recent(facts)
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+        return len(self._plans)
 
     def plan(self, view: SpanView) -> Plan:
         """The plan for this span; its traits are left with the view."""
-        keys: Collection[str] = view.keys
-        lines, count = view.lines, len(keys)
-        if count > FEW_KEYS and any(prefix in lines for prefix in _LIST_LINES):
+        keys: Iterable[str] = view.keys
+        if len(view.keys) > FEW_KEYS and any(prefix in view.lines for prefix in _LIST_LINES):
             keys = _collapsed(keys)
-            lines, count = "\n".join(("", *keys)), len(keys)
-        signature = view.scope_name + lines
-        plan = self._young.get(signature)
+        signature = (view.scope_name, *keys)
+        plan = self._plans.get(signature)
         if plan is None:
-            plan = self._old.pop(signature, None) or make_plan(view.scope_name, keys)
-            # A line break in a name would let one set of keys pass for another.
-            if count <= MAX_KEYS and len(signature) <= MAX_CHARACTERS and signature.isascii() and signature.count("\n") == count:
-                self._remember(signature, plan)
+            plan = make_plan(view.scope_name, signature[1:])
+            if len(signature) <= MAX_KEYS + 1 and _is_small(signature):
+                self._plans.put(signature, plan)
         view.traits = plan.traits
         return plan
 
-    def _remember(self, signature: str, plan: Plan) -> None:
-        if len(self._young) >= self._half:
-            self._old, self._young = self._young, {}
-        self._young[signature] = plan
+    def facts(self, view: SpanView, plan: Plan, read: Callable[[SpanView, Plan], Facts]) -> Facts:
+        """The caller's own copy of what ``read`` makes of ``plan.few`` and the declarations, which it must read from nothing else."""
+        if plan.few_said is None:
+            return read(view, plan)
+        key = (plan, plan.few_said(view.values))
+        try:
+            known = self._facts.get(key)
+        except TypeError:  # a list or a map where a name should be
+            return read(view, plan)
+        if known is None:
+            known = read(view, plan)
+            said = key[1] if isinstance(key[1], tuple) else key[1:]
+            if all(isinstance(text, str) for text in said) and _is_small(said):  # 1 equals True and 1.0, and none of them is a name
+                self._facts.put(key, known)
+        return replace(known)
+
+
+def _is_small(texts: tuple[str, ...]) -> bool:
+    return sum(map(len, texts)) <= MAX_CHARACTERS and all(map(str.isascii, texts))

@@ -226,6 +226,8 @@ class Sources:
     prefer_input: bool
     """The first of ``inputs`` is better than what Langfuse would show."""
     prefer_output: bool
+    usual: tuple[str, str] | None
+    """Where Langfuse looks for input and output first and only, when nothing better is known: the rule for calls."""
 
 
 def sources_of(scope: str, keys: Collection[str], inputs: tuple[str, ...] = (), outputs: tuple[str, ...] = ()) -> Sources:
@@ -246,18 +248,34 @@ def sources_of(scope: str, keys: Collection[str], inputs: tuple[str, ...] = (), 
                 found.append(Step(known(step.inputs), known(step.outputs), step.scope, step.final))
         return tuple(found)
 
+    late = steps(_AFTER_EVENTS)
+    early = steps(_BEFORE_EVENTS)
     return Sources(
-        steps(_BEFORE_EVENTS),
-        steps(_AFTER_EVENTS),
+        early,
+        late,
         known((*inputs, *_OTHER_INPUTS)),
         known((*outputs, *_OTHER_OUTPUTS)),
         not there.isdisjoint(inputs),
         not there.isdisjoint(outputs),
+        None if early or not late or there.intersection((*inputs, *outputs, INSTRUCTIONS)) else _usual(late[0]),
     )
+
+
+def _usual(step: Step) -> tuple[str, str] | None:
+    """The sources of a step that has one for each side, each for itself and under a key of its own."""
+    if len(step.inputs) != 1 or len(step.outputs) != 1:
+        return None
+    pair = step.inputs[0], step.outputs[0]
+    return None if pair[0] == pair[1] or any(source.endswith(".*") or source in _ANSWER for source in pair) else pair
 
 
 def read_content(view: SpanView, sources: Sources, events: list[EventView]) -> tuple[Content | None, Content | None]:
     """Input and output, if any; ``events`` are the span's events that can hold content."""
+    if sources.usual is not None and not events:
+        key_in, key_out = sources.usual
+        said_in, said_out = view.get(key_in), view.get(key_out)
+        if isinstance(said_in, str) and isinstance(said_out, str) and len(said_in) > _LONGEST_BLANK < len(said_out):
+            return Content(said_in, (key_in,), native=True), Content(said_out, (key_out,), native=True)
     shown = _first(view, sources.early)
     if shown is None and events:
         from_events = _from_events(events)
