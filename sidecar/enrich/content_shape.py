@@ -21,9 +21,9 @@ _NEEDED_BY = ("gen_ai.input.messages", "pydantic_ai.all_messages")
 
 def shape_content(edit: Edit, span: Span, facts: Facts) -> None:
     """Promote the content where the server's own mapping falls short, with its carriers removed."""
+    asked, answered = found = facts.input, facts.output
     explicit_input, explicit_output = edit.has(INPUT), edit.has(OUTPUT)
-    found = (facts.input, facts.output)
-    if not explicit_input and not explicit_output and all(content is None or content.native for content in found):
+    if not explicit_input and not explicit_output and (asked is None or asked.native) and (answered is None or answered.native):
         _keep_instructions(edit, facts)
         return
     carriers: set[str] = set()

@@ -50,11 +50,11 @@ _READ_ANYWAY = ("langfuse.", "user.id", "session.id", "ai.telemetry.metadata", "
 def keep(edit: Edit, span: Span) -> None:
     """Add to the span's metadata what the server will not store of it. A key that the agent set itself is left as it is."""
     kind = _KINDS.get(span.kind)
-    if kind is not None and SPAN_KIND not in edit.view:
+    if kind is not None and SPAN_KIND not in edit.view.keys:
         edit.put_raw(SPAN_KIND, kind)
     if span.trace_state:
         _put(edit, TRACE_STATE, span.trace_state.decode(errors="replace"))
-    if span.events:
+    if edit.view.has_events:
         _keep_events(edit, span)
     if span.links:
         _keep_links(edit, span)

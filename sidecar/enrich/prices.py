@@ -11,16 +11,18 @@ their tuple, a sheet): 2 * 2 * 256 * 3.5 KB = 3.5 MB at worst, 0.1 MB with the f
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from enum import StrEnum
-from typing import Generic, NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias
 
 import msgspec
+from msgspec.structs import astuple
 
 from sidecar.enrich.facts import Usage
 from sidecar.enrich.models import ModelRules, Override, family_of
 from sidecar.enrich.names import MAKERS, MAX_NAME, MAX_PROVIDER, PROVIDERS, SELF_HOSTED, ModelName, normalise
 from sidecar.enrich.price_table import Entry, Price, PriceTable, Rates
+from sidecar.enrich.recent import Recent
 
 USAGE_KEYS = {
     "input": "input",
@@ -32,7 +34,7 @@ USAGE_KEYS = {
     "input_audio": "input_audio_tokens",
     "output_audio": "output_audio_tokens",
 }
-"""Fields of ``Usage`` and Langfuse's names for them, in ``usage_details`` and ``cost_details`` alike."""
+"""Fields of ``Usage``, in its order, and Langfuse's names for them, in ``usage_details`` and ``cost_details`` alike."""
 
 
 class Reason(StrEnum):
@@ -53,7 +55,7 @@ class Reason(StrEnum):
     """The model has a price, but none for one of the buckets used (output of an embedding)."""
 
 
-class Priced(NamedTuple):
+class Priced(msgspec.Struct, frozen=True, gc=False):
     """A call's cost."""
 
     cost_usd: float
@@ -114,32 +116,8 @@ class _Sheet(NamedTuple):
     """Of service tiers; the first that holds wins."""
 
 
-_K = TypeVar("_K", bound=Hashable)
-_V = TypeVar("_V")
-GENERATION = 256
-
-
-class _Recent(Generic[_K, _V]):
-    """A cache of what was used lately: two generations, the older dropped when the younger is full."""
-
-    def __init__(self) -> None:
-        self._young: dict[_K, _V] = {}
-        self._old: dict[_K, _V] = {}
-
-    def get(self, key: _K) -> _V | None:
-        found = self._young.get(key)
-        if found is None and (found := self._old.get(key)) is not None:
-            self.put(key, found)
-        return found
-
-    def put(self, key: _K, value: _V) -> None:
-        if len(self._young) >= GENERATION:
-            self._old, self._young = self._young, {}
-        self._young[key] = value
-
-    def __len__(self) -> int:
-        return len(self._young) + len(self._old)
-
+NAMES = 512
+"""Names that are remembered, and sheets."""
 
 _NS_PER_DAY, _NS_PER_MINUTE = 86_400 * 10**9, 60 * 10**9
 _EPOCH = dt.date(1970, 1, 1).toordinal()
@@ -158,8 +136,8 @@ class PriceBook:
     def __init__(self, table: PriceTable, rules: ModelRules | None = None) -> None:
         self._table = table
         self._rules = rules or ModelRules()
-        self._names: _Recent[tuple[str | None, str | None], ModelName] = _Recent()
-        self._sheets: _Recent[ModelName, _Sheet] = _Recent()
+        self._names: Recent[tuple[str | None, str | None], ModelName] = Recent(NAMES)
+        self._sheets: Recent[ModelName, _Sheet] = Recent(NAMES)
         self.date = table.date
         self.version = table.version
 
@@ -198,16 +176,9 @@ class PriceBook:
         if usage is None:
             return Unpriced(Reason.NO_USAGE)
         rates, rule = _choose(sheet, usage, at_ns, service_tier)
-        counts = (
-            usage.input,
-            usage.output,
-            usage.cache_read,
-            usage.cache_write,
-            usage.cache_write_1h,
-            usage.reasoning,
-            usage.input_audio,
-            usage.output_audio,
-        )
+        counts = astuple(usage)
+        if not any(counts[2:]):  # nearly always
+            counts = counts[:2]
         details: dict[str, float] = {}
         total = 0
         for key, count, rate in zip(_KEYS, counts, rates, strict=False):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sidecar.enrich.facts import Usage
 from sidecar.enrich.price_table import PriceTable
-from sidecar.enrich.prices import GENERATION, USAGE_KEYS, PriceBook, Priced, Reason, Unpriced
+from sidecar.enrich.prices import NAMES, USAGE_KEYS, PriceBook, Priced, Reason, Unpriced
 
 TABLE = (Path(__file__).parent.parent.parent / "sidecar/enrich/prices.json").read_bytes()
 BOOK = PriceBook.load(TABLE)
@@ -281,17 +281,17 @@ def test_a_client_library_s_maker_is_not_taken_for_the_provider(model: str, prov
 
 def test_made_up_names_do_not_grow_the_memory() -> None:
     book = PriceBook.load(TABLE)
-    for number in range(5 * GENERATION):
+    for number in range(3 * NAMES):
         book.price(book.name(f"made-up-{number}", "openai"), Usage(input=1), NOW_NS)
 
-    assert len(book._names) <= 2 * GENERATION
-    assert len(book._sheets) <= 2 * GENERATION
+    assert len(book._names) <= NAMES
+    assert len(book._sheets) <= NAMES
 
 
 def test_a_name_in_use_outlives_a_flood_of_made_up_ones() -> None:
     book = PriceBook.load(TABLE)
     first = book.name("gpt-4o", "openai")
-    for number in range(3 * GENERATION):
+    for number in range(2 * NAMES):
         book.name(f"made-up-{number}", "openai")
         if number % 100 == 0:
             assert book.name("gpt-4o", "openai") is first
