@@ -52,10 +52,12 @@ def encode_all(attributes: Mapping[str, str]) -> dict[str, bytes]:
 class Edit:
     """What is to change, over what the view shows. A key that is set again replaces what was there."""
 
-    __slots__ = ("_added", "_keys", "_removed", "_replaced", "traits", "view")
+    __slots__ = ("_added", "_keys", "_removed", "_replaced", "media", "traits", "view")
 
     def __init__(self, view: SpanView) -> None:
         self.view = view
+        self.media = 0
+        """Binary data in the span's attributes that became descriptors."""
         self.traits = view.traits or traits_of(view.keys)
         self._keys = view.keys
         self._added: dict[str, bytes] = {}

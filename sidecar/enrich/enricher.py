@@ -85,6 +85,8 @@ class Enricher:
         """Calls without a price, by reason, since they were last taken away."""
         self.drifts: Counter[str] = Counter()
         """Calls of another model than the agent is expected to use, by agent (a bounded label), likewise."""
+        self.media = 0
+        """Binary data that became descriptors, likewise."""
         self.failures = 0
         """Spans that could not be enriched, since the start."""
         self._failures: list[Exception] = []
@@ -178,6 +180,7 @@ class Enricher:
         except Exception as error:  # noqa: BLE001  (as above; what was written until then is right)
             self._failed(error)
             return Note(span, kind, BEGINNINGS)
+        self.media += edit.media
         lacks_content = kind in _CALLS and facts.input is None and facts.output is None
         speaks_by, speaks_at = edit.traits.speaks_by, edit.traits.speaks_at
         if agent is not None:

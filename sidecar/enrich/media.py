@@ -118,15 +118,29 @@ def describe_text(text: bytes) -> tuple[bytes, int]:
 
 
 def describe_bytes(data: bytes) -> str | None:
-    """A descriptor of binary data; None when they are text."""
-    mime = _mime_of(data)
-    if mime == UNKNOWN:
-        try:
-            data.decode()
-        except UnicodeDecodeError:
-            return _descriptor(UNKNOWN, data)
-        return None
-    return _descriptor(mime, data)
+    """A descriptor of binary data; None when they are short, or text."""
+    return _descriptor(_mime_of(data), data) if _is_binary(data) else None
+
+
+def count_binary(value: Value) -> int:
+    """How many descriptors ``describe_bytes`` makes of the bytes in a value."""
+    if isinstance(value, bytes):
+        return int(_is_binary(value))
+    if isinstance(value, dict):
+        return sum(map(count_binary, value.values()))
+    return sum(map(count_binary, value)) if isinstance(value, list) else 0
+
+
+def _is_binary(data: bytes) -> bool:
+    if len(data) < MIN_BYTES:
+        return False
+    if _mime_of(data) != UNKNOWN:
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return True
+    return False
 
 
 def _found(text: bytes) -> Iterator[tuple[int, int, str]]:

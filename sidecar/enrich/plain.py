@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, MutableSequence
 
 import msgspec
 
-from sidecar.enrich.media import MIN_BYTES, describe_bytes
+from sidecar.enrich.media import describe_bytes
 from sidecar.enrich.view import AttributeView
 from sidecar.wire.attributes import AttributeMemo, Value, encode_string
 
@@ -57,7 +57,8 @@ def _printable(value: Value) -> object:
 
 
 def _bytes(value: bytes) -> str:
-    if len(value) >= MIN_BYTES and (described := describe_bytes(value)) is not None:
+    described = describe_bytes(value)
+    if described is not None:
         return described
     try:
         text = value.decode()

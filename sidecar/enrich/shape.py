@@ -14,6 +14,7 @@ from sidecar.enrich import keys
 from sidecar.enrich.content_shape import shape_content
 from sidecar.enrich.edit import Edit
 from sidecar.enrich.facts import Error, Facts, Kind
+from sidecar.enrich.media import count_binary
 from sidecar.enrich.metadata_shape import keep
 from sidecar.enrich.plain import plain_entries
 from sidecar.enrich.sdk_metadata import MAX_TRACE_NAME, mend_explicit
@@ -66,6 +67,7 @@ def shape(span: Span, view: SpanView, facts: Facts, extra: Extra = NO_EXTRA) -> 
     if view.odd:
         for odd, plain in plain_entries(view.odd):
             edit.replace_raw(odd, plain)
+        edit.media = sum(count_binary(value) for _, _, value in view.odd)
     edit.apply(span)
     return edit
 

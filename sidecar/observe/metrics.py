@@ -57,7 +57,7 @@ class Metrics:
         self.enrich_log_messages = self._counter(
             "sidecar_enrich_log_messages_total", "Messages that came as log records, by what became of them: joined, unused, no_room.", "outcome"
         )
-        self.enrich_media = self._counter("sidecar_enrich_media_total", "Base64 media that became descriptors.")
+        self.enrich_media = self._counter("sidecar_enrich_media_total", "Base64 and binary media that became descriptors.")
         self.enrich_cut_values = self._counter("sidecar_enrich_cut_values_total", "Values that were cut to the content limits, or left out.")
         self.enrich_cut_bytes = self._counter("sidecar_enrich_cut_bytes_total", "Bytes that cutting to the content limits saved.")
         self.enrich_failures = self._counter("sidecar_enrich_failures_total", "Spans that could not be enriched and passed as they were.")

@@ -123,6 +123,9 @@ class Enrichment:
             for reason, calls in enricher.unpriced.items():
                 self._metrics.enrich_unpriced.labels(reason.value).inc(calls)
             enricher.unpriced.clear()
+        if enricher.media:
+            self._metrics.enrich_media.inc(enricher.media)
+            enricher.media = 0
         if enricher.drifts:
             for agent, calls in enricher.drifts.items():
                 self._metrics.enrich_model_drift.labels(agent).inc(calls)

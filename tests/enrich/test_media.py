@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from sidecar.enrich.media import MIN_RUN, NONE, describe_media, describe_text
+from sidecar.enrich.media import MIN_RUN, NONE, count_binary, describe_bytes, describe_media, describe_text
 from sidecar.wire import shallow_pb2
 from tests.fakes.langfuse_mapping import plain_attributes
 from tests.spans import Attributes, event, span
@@ -193,3 +193,9 @@ def test_a_span_without_media_is_not_touched() -> None:
 
     assert describe_media(target) == NONE
     assert target.SerializeToString() == before
+
+
+def test_what_becomes_a_descriptor_is_counted_at_any_depth_and_nothing_else() -> None:
+    picture = b"\x89PNG\r\n\x1a\n" + bytes(2000)
+    assert count_binary({"a": [picture, {"b": picture}], "c": b"text" * 500, "d": b"\xff", "e": "x" * 2000, "f": 1}) == 2
+    assert [describe_bytes(each) is None for each in (picture, b"text" * 500, b"\xff")] == [False, True, True]

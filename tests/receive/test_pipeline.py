@@ -155,6 +155,21 @@ def test_media_are_descriptors_before_anything_is_masked() -> None:
     assert to.count("media") == 1
 
 
+def test_binary_attributes_that_become_descriptors_are_counted_as_media() -> None:
+    to = line()
+    picture = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
+
+    (row,) = to.send(
+        root({"app.picture": picture, "app.parts": {"one": picture, "text": "x" * 2000}, "app.note": b"text" * 500, "app.short": b"\xff"})
+    )
+
+    said = says(row)
+    assert (str(said["app.picture"])[:21], str(said["app.parts"]).count("sha256")) == ("[media type=image/png", 1)
+    assert to.count("media") == 2
+    to.send(root({"app.note": b"text" * 500}))
+    assert to.count("media") == 2
+
+
 def test_what_enrichment_adds_of_the_span_itself_is_masked() -> None:
     hider = Hider()
     rows = line(hider).send(root({"gen_ai.agent.name": "agent hunter2", "gen_ai.operation.name": "invoke_agent"}))
