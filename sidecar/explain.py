@@ -298,7 +298,7 @@ class _Explainer:
         media = [describe_media(span) for span in spans] if reader and may_hold(piece) else []
         seen = reader.read(request) if reader else []
         alone = [facts.is_call for _, facts in seen]
-        relate(seen)
+        relate(seen, self._enrichment.enricher.live if self._enrichment else None)
         masked = _copy(request)
         for _ in self._mask(SpanBatch(masked, len(spans), clean=True)):
             pass

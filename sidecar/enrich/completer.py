@@ -15,10 +15,10 @@ from typing import NamedTuple
 from sidecar.enrich import keys
 from sidecar.enrich.edit import encode_text
 from sidecar.enrich.log_content import LogContent, assemble
-from sidecar.enrich.notes import LLM_KINDS, Note
+from sidecar.enrich.notes import BOUNDARIES, CALL_KINDS, LLM_KINDS, Note
 from sidecar.enrich.said import ENVIRONMENT, NAME, NOTHING_SAID, RELEASE, SESSION, SUBJECTS, TAGS, USER, encode_tags, key_of, read_said
 from sidecar.enrich.sdk_metadata import MAX_TRACE_NAME
-from sidecar.trace.live import MAX_CONTEXT_BYTES, Content, Learned, LiveTraces, Node, Said, TraceState
+from sidecar.trace.live import CALL_BELOW, COUNTED_BELOW, MAX_CONTEXT_BYTES, Content, Learned, LiveTraces, Node, Said, TraceState
 from sidecar.wire.attributes import encode_bool
 from sidecar.wire.shallow_pb2 import Span
 
@@ -209,7 +209,10 @@ class Completer:
         state, span = trace.state, note.span
         parent_id = span.parent_span_id
         said = read_said(span, note.speaks_by, note.speaks_at) if note.speaks_by and note.kept else NOTHING_SAID
-        self._live.add_span(state, span.span_id, Node(parent_id, None if said is NOTHING_SAID else said, note.kept, note.lacks_content))
+        self._live.add_span(
+            state, span.span_id, Node(parent_id, None if said is NOTHING_SAID else said, note.kept, note.lacks_content, note.kind in BOUNDARIES)
+        )
+        self._take_in_calls(state, note)
         if note.kind in LLM_KINDS:
             state.llm_seen = True
         if said is not NOTHING_SAID:
@@ -225,6 +228,18 @@ class Completer:
             self.outcomes[Outcome.LEFT_OUT] += 1
             trace.left_out.add(span.span_id)
         trace.notes.append((note, said))
+
+    def _take_in_calls(self, state: TraceState, note: Note) -> None:
+        """Remember a call, and of the spans around that one lies below them."""
+        span_id = note.span.span_id
+        below = state.above.get(span_id, 0)
+        if note.kind in CALL_KINDS:
+            below |= CALL_BELOW
+        if note.call is not None:
+            self._live.add_call(state, span_id, note.call)
+            below |= CALL_BELOW if note.call.tokens is None else CALL_BELOW | COUNTED_BELOW
+        if below:
+            self._live.mark_above(state, note.span.parent_span_id, CALL_BELOW if note.kind in BOUNDARIES else below)
 
     def _learn(self, state: TraceState, said: Said, *, is_root: bool) -> None:
         strength = ROOT if is_root else CHILD

@@ -16,6 +16,7 @@ from sidecar.enrich.agents import NAME, Agent, AgentBook, drift_attributes, tidi
 from sidecar.enrich.dialects import Plans, read_facts
 from sidecar.enrich.dialects.doubles import Seen, mark_doubles
 from sidecar.enrich.dialects.openllmetry import name_runs
+from sidecar.enrich.earlier import call_of, count_lone_agents, mark_earlier
 from sidecar.enrich.edit import encode_all, encode_text
 from sidecar.enrich.facts import Facts, Kind
 from sidecar.enrich.keys import SPEAKING
@@ -28,6 +29,7 @@ from sidecar.enrich.said import AGENT_PREFIX, BEGINNINGS, agent_places
 from sidecar.enrich.sdk_metadata import resource_attributes
 from sidecar.enrich.shape import Extra, shape
 from sidecar.enrich.view import SpanView
+from sidecar.trace.live import LiveTraces
 from sidecar.wire.attributes import KEY, AttributeMemo, decode, delimited, find
 from sidecar.wire.batch import SpanBatch
 from sidecar.wire.shallow_pb2 import ExportTraceServiceRequest, ResourceSpans, Span
@@ -65,6 +67,8 @@ class _Around:
 class Enricher:
     """A stage. It keeps what makes the next span cheaper (values seen, shapes of spans seen, prices, agents) and nothing of a trace.
 
+    ``live`` is asked what earlier requests showed of a trace's calls; whoever completes the notes writes it.
+
     Memory, at most: the memo 4,096 short attributes and 1,024 keys, about 3 MB; plans, prices, agents and signals as their modules say.
     """
 
@@ -75,11 +79,13 @@ class Enricher:
         rules: Rules | None = None,
         place: Place = NOWHERE,
         *,
+        live: LiveTraces | None = None,
         llm_only: bool = False,
     ) -> None:
         self._memo = AttributeMemo()
         self._plans = Plans()
         self._place = place
+        self.live = live
         self._llm_only = llm_only
         self.unpriced: Counter[Reason] = Counter()
         """Calls without a price, by reason, since they were last taken away."""
@@ -124,7 +130,7 @@ class Enricher:
         """
         request = batch.request
         seen = self.read(request)
-        relate(seen)
+        relate(seen, self.live)
         following = iter(seen)
         notes: list[Note] = []
         for resource_spans in request.resource_spans:
@@ -171,6 +177,7 @@ class Enricher:
             return Note(span, kind, kept=False)
         try:
             agent = self._agent(span, around, view, facts)
+            call = call_of(view, facts) if facts.is_call and self.live is not None else None
             cost = self.price(view, facts)
             if isinstance(cost, Unpriced):
                 self.unpriced[cost.reason] += 1
@@ -188,8 +195,8 @@ class Enricher:
         if edit.adds_any(SPEAKING):
             speaks_by, speaks_at = (*speaks_by, *(key.encode() for key in edit.added if key in SPEAKING)), ()
         if agent is None:
-            return Note(span, kind, speaks_by, speaks_at, (), lacks_content, finding=finding)
-        return Note(span, kind, speaks_by, speaks_at, agent.tags, lacks_content, agent.is_raw, finding=finding)
+            return Note(span, kind, speaks_by, speaks_at, (), lacks_content, finding=finding, call=call)
+        return Note(span, kind, speaks_by, speaks_at, agent.tags, lacks_content, agent.is_raw, finding=finding, call=call)
 
     def _finding(self, service: str | None, view: SpanView, facts: Facts, agent: Agent | None, priced: Priced | None) -> Finding | None:
         if self._find is None:
@@ -231,9 +238,12 @@ class Enricher:
             self._failures.append(error)
 
 
-def relate(seen: Sequence[Seen]) -> None:
-    """Add to the facts of one request's spans what only their neighbours show."""
+def relate(seen: Sequence[Seen], live: LiveTraces | None = None) -> None:
+    """Add to the facts of one request's spans what only their neighbours show, those of earlier requests included."""
     mark_doubles(seen)
+    if live is not None:
+        mark_earlier(seen, live)
+    count_lone_agents(seen, live)
     name_runs(seen)
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from sidecar.enrich.facts import Kind
+from sidecar.trace.live import Call
 from sidecar.wire.shallow_pb2 import Span
 
 LLM_KINDS = frozenset(Kind) - {Kind.SPAN, Kind.INFRA, Kind.EVENT}
 """What makes a trace worth keeping for those who want LLM work only."""
-
+CALL_KINDS = frozenset((Kind.GENERATION, Kind.EMBEDDING))
+BOUNDARIES = frozenset((Kind.AGENT, Kind.TOOL, Kind.RETRIEVER, Kind.EVALUATOR, Kind.GUARDRAIL))
+"""A call inside one of these is a call of its own, even if there is another call around."""
 
 UNKNOWN = "unknown"
 """Label of an agent that no rule of agents.yaml names."""
@@ -51,3 +54,5 @@ class Note(msgspec.Struct, frozen=True, gc=False):
     """False: the span filter took it out of the batch."""
     finding: Finding | None = None
     """None: nobody asked, or the span could not be read."""
+    call: Call | None = None
+    """A call that counts, for the requests to come."""

@@ -62,9 +62,10 @@ def new_enrichment(settings: Settings, rules: EnrichmentRules, metrics: Metrics,
     """Every part of enrichment; ``rules`` have been loaded."""
     llm_only = settings.spans == "llm"
     place = Place(settings.resource, settings.environment, settings.release)
+    live = LiveTraces(LIVE_TRACES_BYTES)
     return Enrichment(
-        Enricher(rules.price_book(), AgentBook(rules.agents.value), rules.signals.value, place, llm_only=llm_only),
-        Completer(LiveTraces(LIVE_TRACES_BYTES), settle_ms=round(settings.settle_s * 1000), llm_only=llm_only),
+        Enricher(rules.price_book(), AgentBook(rules.agents.value), rules.signals.value, place, live=live, llm_only=llm_only),
+        Completer(live, settle_ms=round(settings.settle_s * 1000), llm_only=llm_only),
         Limits(int(settings.max_value_kib * KIB), int(settings.max_span_kib * KIB)),
         metrics,
         log,

@@ -11,12 +11,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-ENTRY_BYTES = 1024
-"""A trace without spans: id 49, state 200, its containers 5 x 64, its share of the table about 180, room to grow."""
+import msgspec
+
+ENTRY_BYTES = 1152
+"""A trace without spans: id 49, state 220, its containers 7 x 64, its share of the table about 180, room to grow."""
 NODE_BYTES = 300
 """A span: two ids of 41, the tuple 64, its share of a dict about 100."""
 FACT_BYTES = 160
 """A fact beside its text: headers 2 x 49, its share of a dict about 60."""
+CALL_BYTES = 500
+"""A call: id 41, the struct 72, numbers 5 x 32, models 56 + 2 x 32, its share of a dict about 100."""
+ABOVE_BYTES = 150
+"""A span above a call: id 41, its share of a dict about 100."""
+MAX_CALLS = 64
+"""Calls of one trace that are remembered, the newest: what saw the same call reports it within seconds."""
+MAX_ANSWERS = 4096
+"""Calls whose answers are remembered whatever their trace, the newest: 4096 x 190 bytes (hash 32, id 41, share of a dict about 110) = 0.8 MB beside the table."""
+CALL_BELOW, COUNTED_BELOW = 1, 2
+"""Bits of what lies below a span: a call, wherever; a call that counted, with tokens, and nothing that bounds in between."""
+MAX_DEPTH = 64
+"""Ancestors that are followed at a time; a circle ends there."""
 MAX_NODES = 8192
 """Spans of one trace that are remembered, the newest: 2.4 MiB. Children come before their parents, so old ones are rarely asked for."""
 MAX_CONTEXT_BYTES = 16 * 1024
@@ -54,6 +68,24 @@ class Node(NamedTuple):
     """False: it was left out, and its children hang on the nearest kept ancestor."""
     awaits_content: bool = False
     """Its input and output may come apart from it."""
+    bounds: bool = False
+    """A call below it is a call of its own, even if there is another call around."""
+
+
+class Call(msgspec.Struct, frozen=True, gc=False):
+    """A call of a model that was counted: as much of it as shows that another span is the same one. No text, hashes only."""
+
+    scope: int
+    """Of the instrumentation's scope."""
+    models: tuple[int, ...]
+    """Of the models' names."""
+    tokens: int | None
+    start_ns: int
+    end_ns: int
+    answer: int | None
+    """Of the id that the provider gave its answer."""
+    is_agent: bool
+    """An agent's run that counted for the calls that nobody saw; all below it are part of it."""
 
 
 class Learned(NamedTuple):
@@ -95,6 +127,10 @@ class TraceState:
     """By subject."""
     tags: dict[str, None] = field(default_factory=dict)
     """In the order of their appearance."""
+    calls: dict[bytes, Call] = field(default_factory=dict)
+    """Counted ones by span id, oldest first."""
+    above: dict[bytes, int] = field(default_factory=dict)
+    """By id, spans that have calls below them, whether they came yet or not, with the bits that say which."""
     contents: dict[bytes, list[Content]] = field(default_factory=dict)
     """By span id."""
     size_bytes: int = ENTRY_BYTES
@@ -114,6 +150,7 @@ class LiveTraces:
         self._max_bytes = max_bytes
         self._traces: OrderedDict[bytes, TraceState] = OrderedDict()
         self._bytes = 0
+        self._answers: dict[int, bytes] = {}
         self.evictions = 0
         """Traces forgotten for want of room."""
 
@@ -151,6 +188,41 @@ class LiveTraces:
             grown -= _node_bytes(nodes.pop(next(iter(nodes))))
         nodes[span_id] = node
         self._grow(state, grown + _node_bytes(node))
+
+    def add_call(self, state: TraceState, span_id: bytes, call: Call) -> None:
+        """Remember a call that counts."""
+        calls = state.calls
+        if calls.pop(span_id, None) is None:
+            if len(calls) >= MAX_CALLS:
+                del calls[next(iter(calls))]
+            else:
+                self._grow(state, CALL_BYTES)
+        calls[span_id] = call
+        if call.answer is not None and call.tokens is not None and call.answer not in self._answers:
+            if len(self._answers) >= MAX_ANSWERS:
+                del self._answers[next(iter(self._answers))]
+            self._answers[call.answer] = span_id
+
+    def answered(self, answer: int) -> bytes | None:
+        """The first span that counted for an answer (``Call.answer``), of whatever trace; None when none did lately."""
+        return self._answers.get(answer)
+
+    def mark_above(self, state: TraceState, span_id: bytes, below: int) -> None:
+        """Remember of a span and of all known ones around it what lies below; at most ``MAX_NODES`` of a trace."""
+        above = state.above
+        for _ in range(MAX_DEPTH):
+            known = above.get(span_id)
+            if not span_id or (known is not None and known | below == known) or (known is None and len(above) >= MAX_NODES):
+                return
+            if known is None:
+                self._grow(state, ABOVE_BYTES)
+            above[span_id] = below if known is None else known | below
+            node = state.nodes.get(span_id)
+            if node is None:
+                return
+            if node.bounds:
+                below = CALL_BELOW
+            span_id = node.parent_id
 
     def learn(self, state: TraceState, subject: str, claim: Learned, *, always: bool = False) -> None:
         """Take in what a span claims for its whole trace. Beyond ``MAX_CONTEXT_BYTES`` only subjects of a fixed set (``always``) are taken."""

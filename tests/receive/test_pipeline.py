@@ -108,8 +108,9 @@ def line(
     live_bytes: int = 1 << 20,
 ) -> Line:
     metrics = Metrics(CollectorRegistry())
-    enricher = Enricher(PriceBook.load(TABLE), AgentBook(parse_agents({"agents": list(agents)})), llm_only=llm_only)
-    parts = Enrichment(enricher, Completer(LiveTraces(live_bytes), settle_ms=SETTLE_MS, llm_only=llm_only), limits or Limits(), metrics, LOG)
+    live = LiveTraces(live_bytes)
+    enricher = Enricher(PriceBook.load(TABLE), AgentBook(parse_agents({"agents": list(agents)})), live=live, llm_only=llm_only)
+    parts = Enrichment(enricher, Completer(live, settle_ms=SETTLE_MS, llm_only=llm_only), limits or Limits(), metrics, LOG)
     return Line(Pipeline(mask, parts), parts, metrics)
 
 

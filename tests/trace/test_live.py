@@ -8,12 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.trace.live import (
+    ABOVE_BYTES,
+    CALL_BELOW,
+    CALL_BYTES,
+    COUNTED_BELOW,
     ENTRY_BYTES,
+    MAX_ANSWERS,
+    MAX_CALLS,
     MAX_CONTENT_BYTES,
     MAX_CONTEXT_BYTES,
     MAX_NODES,
     MAX_TAGS,
     NODE_BYTES,
+    Call,
     Content,
     Learned,
     LiveTraces,
@@ -154,3 +161,64 @@ def test_the_stated_size_of_a_span_covers_what_python_takes() -> None:
     nodes = {number.to_bytes(8): Node(parent, None, kept=True) for number in range(1000)}
     real = sys.getsizeof(nodes) / 1000 + sys.getsizeof(Node(parent, None, kept=True)) + sys.getsizeof(parent) + sys.getsizeof(span_id)
     assert real <= NODE_BYTES
+
+
+def a_call(answer: int | None = None, tokens: int | None = 5) -> Call:
+    return Call(scope=1, models=(2,), tokens=tokens, start_ns=0, end_ns=1, answer=answer, is_agent=False)
+
+
+def test_of_the_calls_of_a_trace_the_newest_are_remembered() -> None:
+    live = LiveTraces(1 << 20)
+    state = live.see(b"t", 0)
+    for number in range(MAX_CALLS + 3):
+        live.add_call(state, b"%d" % number, a_call())
+    live.add_call(state, b"5", a_call(tokens=7))
+    assert (len(state.calls), b"2" in state.calls, b"3" in state.calls) == (MAX_CALLS, False, True)
+    assert list(state.calls)[-1] == b"5"
+    assert state.size_bytes == ENTRY_BYTES + MAX_CALLS * CALL_BYTES
+
+
+def test_an_answer_is_known_by_the_first_span_that_counted_for_it_even_after_its_trace_is_forgotten() -> None:
+    live = LiveTraces(2 * ENTRY_BYTES)
+    live.add_call(live.see(b"a", 0), b"one", a_call(answer=1))
+    live.add_call(live.see(b"b", 0), b"two", a_call(answer=1))
+    live.add_call(live.see(b"c", 0), b"three", a_call(answer=2, tokens=None))
+    assert (live.evictions > 0, live.answered(1), live.answered(2)) == (True, b"one", None)
+
+
+def test_no_more_answers_are_remembered_than_the_bound() -> None:
+    live = LiveTraces(1 << 20)
+    state = live.see(b"t", 0)
+    for number in range(MAX_ANSWERS + 1):
+        live.add_call(state, b"s", a_call(answer=number))
+    assert (live.answered(0), live.answered(1), live.answered(MAX_ANSWERS)) == (None, b"s", b"s")
+
+
+def test_what_lies_below_is_marked_up_to_the_first_unknown_span_and_loses_what_is_bounded() -> None:
+    live = LiveTraces(1 << 20)
+    state = live.see(b"t", 0)
+    live.add_span(state, b"chain", Node(b"tool", None, kept=True))
+    live.add_span(state, b"tool", Node(b"root", None, kept=True, bounds=True))
+    live.mark_above(state, b"chain", CALL_BELOW | COUNTED_BELOW)
+    assert state.above == {b"chain": CALL_BELOW | COUNTED_BELOW, b"tool": CALL_BELOW | COUNTED_BELOW, b"root": CALL_BELOW}
+    assert state.size_bytes == ENTRY_BYTES + 2 * NODE_BYTES + 3 * ABOVE_BYTES
+    live.mark_above(state, b"chain", CALL_BELOW)
+    live.mark_above(state, b"", CALL_BELOW)
+    assert len(state.above) == 3
+
+
+def test_a_circle_is_marked_once() -> None:
+    live = LiveTraces(1 << 20)
+    state = live.see(b"t", 0)
+    live.add_span(state, b"a", Node(b"b", None, kept=True))
+    live.add_span(state, b"b", Node(b"a", None, kept=True))
+    live.mark_above(state, b"a", CALL_BELOW)
+    assert set(state.above) == {b"a", b"b"}
+
+
+def test_no_more_spans_of_a_trace_are_marked_than_the_bound() -> None:
+    live = LiveTraces(16 << 20)
+    state = live.see(b"t", 0)
+    for number in range(MAX_NODES + 2):
+        live.mark_above(state, b"%d" % number, CALL_BELOW)
+    assert len(state.above) == MAX_NODES

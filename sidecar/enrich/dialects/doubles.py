@@ -1,7 +1,8 @@
 """Which spans are the same call of a model, seen twice. Pure.
 
 Owns what can't be decided from one span alone: an instrumentor beneath another, an SDK's own span beside an instrumentor's, a
-parent that adds up what its calls used. It sees the spans of one batch: a double whose other half came in an earlier batch stays.
+parent that adds up what its calls used. It sees the spans of one batch; what
+earlier ones showed is for ``enrich.earlier``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from sidecar.enrich.dialects import anthropic_sdk
-from sidecar.enrich.facts import Facts, Kind
+from sidecar.enrich.facts import Facts
+from sidecar.enrich.notes import BOUNDARIES
 from sidecar.enrich.view import SpanView
 
 MAX_DEPTH = 64
@@ -26,8 +28,6 @@ MAX_ANSWER = 64 * 1024
 """Characters of an answer that are searched for them."""
 _MIN_ID = 8
 """Characters of a response id that can be taken for unique."""
-_BOUNDARIES = frozenset((Kind.AGENT, Kind.TOOL, Kind.RETRIEVER, Kind.EVALUATOR, Kind.GUARDRAIL))
-"""A call inside one of these is a call of its own, even if there is another call around."""
 
 Seen = tuple[SpanView, Facts]
 
@@ -56,7 +56,7 @@ def _same_answer(calls: Sequence[Seen]) -> None:
     """An id of a provider's answer names one call, whichever trace it is seen in."""
     best: dict[str, Seen] = {}
     for seen in calls:
-        answer = _answer(seen[0]) if seen[1].is_call else None
+        answer = answer_id(seen[0]) if seen[1].is_call else None
         if answer is None:
             continue
         other = best.setdefault(answer, seen)
@@ -68,7 +68,7 @@ def _same_answer(calls: Sequence[Seen]) -> None:
         (other if better else seen)[1].is_call = False
 
 
-def _answer(view: SpanView) -> str | None:
+def answer_id(view: SpanView) -> str | None:
     """The id that the provider gave its answer: an attribute, or the beginning of the answer itself."""
     answer = view.first(*_RESPONSE_IDS)
     if answer is None:
@@ -105,17 +105,17 @@ def _same_time(calls: Sequence[Seen]) -> None:
         group.sort(key=lambda seen: (seen[0].start_ns, -seen[0].end_ns))
         for (view, facts), (inner, inner_facts) in pairwise(group):
             is_within = inner.end_ns <= view.end_ns and inner.scope_name != view.scope_name
-            if is_within and facts.is_call and not _models(facts).isdisjoint(_models(inner_facts)) and _may_be_one(view, inner):
+            if is_within and facts.is_call and not models_of(facts).isdisjoint(models_of(inner_facts)) and _may_be_one(view, inner):
                 inner_facts.is_call = False
 
 
 def _may_be_one(view: SpanView, other: SpanView) -> bool:
     """False for two calls that got different answers."""
-    answer, other_answer = _answer(view), _answer(other)
+    answer, other_answer = answer_id(view), answer_id(other)
     return answer is None or other_answer is None or answer == other_answer
 
 
-def _models(facts: Facts) -> set[str]:
+def models_of(facts: Facts) -> set[str]:
     return {name for name in (facts.model_requested, facts.model_answered) if name is not None}
 
 
@@ -185,7 +185,7 @@ def _around(view: SpanView, by_id: dict[tuple[bytes, bytes], Seen]) -> tuple[int
         if found is None and not crossed:
             if facts.is_call:
                 found = facts
-            crossed = facts.kind in _BOUNDARIES
+            crossed = facts.kind in BOUNDARIES
         parent = by_id.get((view.trace_id, parent_view.parent_id)) if parent_view.parent_id else None
     return depth, found
 
