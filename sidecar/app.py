@@ -116,7 +116,7 @@ async def run(config: Config, env: Mapping[str, str], runner: RunnerFactory | No
         open_buffer(config.buffer, clock, metrics, log.getChild("buffer"), runner=runner, seal=enrichment.seal if enrichment else None) as buffer,
         serve_control(buffer, log.getChild("control")),
         run_forwarder(config, buffer, clock, metrics, random.SystemRandom(), log.getChild("forward"), instance_id, shutdown.deadline) as forwarder,
-        sealed_at_the_end(buffer),
+        sealed_at_the_end(buffer, enrichment),
         run_rules(config, rules, enrichment, sampler, env, clock, metrics) as (mask, reload_rules),
         run_sampling(config, sampler, enrichment, buffer, in_flight, forwarder.pulses, clock, metrics),
         run_receivers(
@@ -257,10 +257,10 @@ async def run_sampling(
 
 
 @asynccontextmanager
-async def sealed_at_the_end(buffer: Buffer) -> AsyncIterator[None]:
+async def sealed_at_the_end(buffer: Buffer, enrichment: Enrichment | None) -> AsyncIterator[None]:
     """When no more spans come, rows have nothing left to wait for: what the forwarder can still deliver must not settle on."""
     yield
-    await buffer.seal_all()
+    await buffer.seal_all(enrichment.seal_early if enrichment else None)
 
 
 @asynccontextmanager

@@ -117,9 +117,9 @@ class Buffer:
         """Seal these traces' settling rows soon: their context is complete."""
         self._worker.hasten(trace_ids)
 
-    async def seal_all(self) -> int:
-        """Seal every settling row now, because nothing more will come; returns how many."""
-        return await self._tending.seal_due(NEVER_MS)
+    async def seal_all(self, seal_early: Seal | None = None) -> int:
+        """Seal every settling row now, because nothing more will come; returns how many. ``seal_early`` seals those whose time is not over."""
+        return await self._tending.seal_due() + await self._tending.seal_due(NEVER_MS, seal_early)
 
     def status(self, destination: str) -> LaneStatus:
         return self._lanes[destination].status()

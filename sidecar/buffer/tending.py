@@ -90,12 +90,12 @@ class Tending:
         self._worker.lanes.gone(gone)
         return sum(row.spans for row in gone)
 
-    async def seal_due(self, until_ms: int | None = None) -> int:
-        """Seal every row that is due by now, or by ``until_ms``; returns how many."""
+    async def seal_due(self, until_ms: int | None = None, seal: Seal | None = None) -> int:
+        """Seal every row that is due by now, or by ``until_ms``; returns how many. ``seal`` takes the place of the usual one."""
         count = 0
         while rows := await self._worker.submit(partial(self._due, until_ms)):
             count += len(rows)
-            decided = [(row, self._sealed(row)) for row in rows]
+            decided = [(row, self._sealed(row, seal or self._seal)) for row in rows]
             omitted = [row for row, verdict in decided if verdict is Omit.OMIT]
             if omitted:
                 await self._worker.submit(partial(self._omit, omitted))
@@ -116,11 +116,11 @@ class Tending:
         """A job of the worker, so that no row arrives between the look at the file and the note."""
         self._worker.next_seal_ms = await self._worker.run(upkeep.next_seal_ms, self._core)
 
-    def _sealed(self, due: SettlingRow) -> NewRow | Omit | None:
-        if self._seal is None:
+    def _sealed(self, due: SettlingRow, seal: Seal | None) -> NewRow | Omit | None:
+        if seal is None:
             return None
         try:
-            row = self._seal(self.raises.applied(due.id, due.row))
+            row = seal(self.raises.applied(due.id, due.row))
         except Exception:  # noqa: BLE001  (a row is never lost or held back because it could not be improved)
             self._log.exception("a row could not be completed with its trace's context; it is sent as it is")
             return None

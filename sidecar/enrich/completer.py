@@ -157,6 +157,7 @@ class Completer:
         for trace_id, trace in traces.items():
             root_seen = trace.state.root_seen
             for note, said in trace.notes:
+                self._take_in_calls(trace.state, note)
                 if note.kept:
                     self._complete(trace, note.span, said, with_trace=root_seen)
             self._decide(trace_id, trace, now_ms, done)
@@ -192,10 +193,10 @@ class Completer:
         changed = [self._complete(trace, span, read_said(span), with_trace=True, with_row=True) | self._join(state, span) for span in spans]
         return any(changed)
 
-    def without_llm(self, trace_id: bytes) -> bool:
-        """Whether a row whose time to settle is over is to be left out: no span of its trace did LLM work."""
+    def without_llm(self, trace_id: bytes, *, if_ended: bool = False) -> bool:
+        """Whether a row whose time to settle is over is to be left out: no span of its trace did LLM work. With ``if_ended`` only if its root has come."""
         state = self._live.get(trace_id)
-        return self._llm_only and state is not None and not state.llm_seen
+        return self._llm_only and state is not None and not state.llm_seen and (state.root_seen or not if_ended)
 
     def leave_out(self, trace_id: bytes, spans: Iterable[Span]) -> None:
         """Note that these spans are left out, so that a later child finds its nearest kept ancestor."""
@@ -212,7 +213,6 @@ class Completer:
         self._live.add_span(
             state, span.span_id, Node(parent_id, None if said is NOTHING_SAID else said, note.kept, note.lacks_content, note.kind in BOUNDARIES)
         )
-        self._take_in_calls(state, note)
         if note.kind in LLM_KINDS:
             state.llm_seen = True
         if said is not NOTHING_SAID:
@@ -230,7 +230,11 @@ class Completer:
         trace.notes.append((note, said))
 
     def _take_in_calls(self, state: TraceState, note: Note) -> None:
-        """Remember a call, and of the spans around that one lies below them."""
+        """Remember a call, and of the spans around that one lies below them; where the root has come, nothing is above any more, and only its answer."""
+        if note.call is not None and note.call.answer is not None and note.call.tokens is not None:
+            self._live.add_answer(note.call.answer, note.span.span_id)
+        if state.root_seen:
+            return
         span_id = note.span.span_id
         below = state.above.get(span_id, 0)
         if note.kind in CALL_KINDS:

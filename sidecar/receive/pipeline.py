@@ -88,10 +88,17 @@ class Enrichment:
         self._publish()
 
     def seal(self, row: NewRow) -> NewRow | Omit | None:
-        """The row with what its trace brought since it came; None when that is nothing."""
+        """The row, whose time is over, with what its trace brought since it came; None when that is nothing."""
+        return self._seal(row, leave_out=self.completer.without_llm(row.trace_id))
+
+    def seal_early(self, row: NewRow) -> NewRow | Omit | None:
+        """As ``seal``, before the row's time is over: it is left out only if its trace has ended, because LLM work may still come, after a restart."""
+        return self._seal(row, leave_out=self.completer.without_llm(row.trace_id, if_ended=True))
+
+    def _seal(self, row: NewRow, *, leave_out: bool) -> NewRow | Omit | None:
         request = ExportTraceServiceRequest.FromString(decompress(row.body))
         spans = list(spans_of(request))
-        if self.completer.without_llm(row.trace_id):
+        if leave_out:
             self.completer.leave_out(row.trace_id, spans)
             self._publish()
             return Omit.OMIT

@@ -198,13 +198,16 @@ class LiveTraces:
             else:
                 self._grow(state, CALL_BYTES)
         calls[span_id] = call
-        if call.answer is not None and call.tokens is not None and call.answer not in self._answers:
+
+    def add_answer(self, answer: int, span_id: bytes) -> None:
+        """Remember the span that counted for an answer (``Call.answer``), unless another did before."""
+        if answer not in self._answers:
             if len(self._answers) >= MAX_ANSWERS:
                 del self._answers[next(iter(self._answers))]
-            self._answers[call.answer] = span_id
+            self._answers[answer] = span_id
 
     def answered(self, answer: int) -> bytes | None:
-        """The first span that counted for an answer (``Call.answer``), of whatever trace; None when none did lately."""
+        """The first span that counted for an answer, of whatever trace; None when none did lately."""
         return self._answers.get(answer)
 
     def mark_above(self, state: TraceState, span_id: bytes, below: int) -> None:

@@ -90,6 +90,20 @@ def test_everything_that_settles_can_be_sealed_at_once(tmp_path: Path) -> None:
     run(body())
 
 
+def test_what_settles_on_at_the_end_can_be_sealed_otherwise_than_what_is_due(tmp_path: Path) -> None:
+    async def body() -> None:
+        clock = FakeClock()
+        async with buffer(tmp_path / "b.db", clock=clock, runner=inline, seal=lambda _: Omit.OMIT) as found:
+            now = clock.wall_ms()
+            await found.append(append(row(b"due", trace=1, seal_at_ms=now), row(b"early", trace=2, seal_at_ms=now + 60_000)))
+            assert await found.seal_all(lambda old: changed(old, body=old.body + b"+kept")) == 2
+            (lease,) = await lease_all(found)
+            assert [leased.body for leased in lease.rows] == [b"early+kept"]
+            assert found.ledger.imbalances(found.pending_spans) == []
+
+    run(body())
+
+
 def raising(_old: NewRow) -> NewRow:
     raise LookupError("no context")
 

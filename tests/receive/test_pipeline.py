@@ -360,6 +360,18 @@ def test_a_row_whose_trace_was_forgotten_is_left_as_it_is_and_counted() -> None:
     assert after_restart.count("spans", outcome="forgotten") == 1
 
 
+def test_a_row_that_is_sealed_before_its_time_is_left_out_only_if_its_trace_has_ended() -> None:
+    to = line(llm_only=True)
+    assert to.parts is not None
+
+    (row,) = to.send(child({"step": 1}))
+    assert to.parts.seal_early(row) is not Omit.OMIT
+    assert to.count("spans", outcome="no_llm") == 0
+    to.send(root({"step": 2}))
+    assert to.parts.seal_early(row) is Omit.OMIT
+    assert to.count("spans", outcome="no_llm") == 1
+
+
 def test_a_trace_without_llm_work_is_omitted_at_sealing() -> None:
     to = line(llm_only=True)
     (row,) = to.send(root())
