@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -20,6 +20,7 @@ from sidecar.mask.packs import DETECTORS
 from sidecar.mask.windows import BadDetector, Limits, Search, WorkLimit
 from tests import corpus
 from tests.mask.labelled import labelled
+from tests.mask.matching import texts_of
 from tests.mask.test_windows import SMALL_TABLE, detector, reference, texts
 
 WANTED: tuple[Wanted, ...] = ("hyperscan", "re2", "stdlib")
@@ -61,18 +62,21 @@ def test_every_engine_finds_the_same_in_captured_texts() -> None:
     assert sum(len(ENGINES["hyperscan"].find(text)) for text in samples) > 0
 
 
-def test_every_engine_finds_the_same_with_the_shipped_detectors() -> None:
-    engines = [choose_engine(DETECTORS, wanted) for wanted in WANTED]
+@pytest.fixture(scope="module")
+def shipped() -> list[Engine]:
+    return [choose_engine(DETECTORS, wanted) for wanted in WANTED]
+
+
+def test_every_engine_finds_the_same_with_the_shipped_detectors(shipped: list[Engine]) -> None:
     samples = corpus_texts()[::5] + [text.encode() for one in DETECTORS for text in one.matches + one.misses]
 
-    assert [number for number, text in enumerate(samples) if len({tuple(engine.find(text)) for engine in engines}) != 1] == []
+    assert [number for number, text in enumerate(samples) if len({tuple(engine.find(text)) for engine in shipped}) != 1] == []
 
 
-def test_every_engine_finds_the_same_in_labelled_texts() -> None:
-    engines = [choose_engine(DETECTORS, wanted) for wanted in WANTED]
+def test_every_engine_finds_the_same_in_labelled_texts(shipped: list[Engine]) -> None:
     samples = [one.text.encode() for one in labelled(3, 400)]
 
-    assert [number for number, text in enumerate(samples) if len({tuple(engine.find(text)) for engine in engines}) != 1] == []
+    assert [number for number, text in enumerate(samples) if len({tuple(engine.find(text)) for engine in shipped}) != 1] == []
 
 
 def test_vectors_of_numbers_hold_nothing_and_cost_little() -> None:
@@ -104,19 +108,37 @@ def trigger_faults(one: Detector, text: bytes) -> Iterator[str]:
 
 @pytest.mark.parametrize("one", [*SMALL_TABLE, *DETECTORS], ids=lambda one: one.name)
 def test_whatever_a_pattern_matches_fires_the_trigger_within_reach(one: Detector) -> None:
-    pattern = re.compile(one.pattern.encode(), re.IGNORECASE if one.ignore_case else 0)
+    texts = texts_of(one.pattern, 30, ignore_case=one.ignore_case)
 
-    @settings(max_examples=12, deadline=None, database=None, derandomize=True, phases=[Phase.generate])
-    @given(st.from_regex(pattern, fullmatch=True))
-    def holds(text: bytes) -> None:
-        assert list(trigger_faults(one, text)) == []
-
-    holds()
+    assert len(texts) > 20
+    assert [fault for text in texts for fault in trigger_faults(one, text)] == []
 
 
 def test_a_trigger_that_does_not_cover_its_pattern_is_noticed() -> None:
     assert list(trigger_faults(detector("bad", "ab?c", "bc", 4), b"ac")) != []
     assert list(trigger_faults(detector("bad", "a{9}bc", "bc", 4), b"aaaaaaaaabc")) != []
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        detector("in-the-middle", "ab?c", "bc", 4),
+        detector("starts-far-before", "a{1,9}bc", "bc", 6),
+        detector("ends-far-behind", "ab[0-9]{1,30}", "ab", 29),
+        detector("one-branch", "(?:ab|cd|ef)x", "(?:ab|ef)x", 9),
+        detector("one-member", r"a[^\sx-z]\db", r"a[!-~]\db", 9),
+    ],
+    ids=lambda one: one.name,
+)
+def test_a_wrong_trigger_or_reach_is_noticed_among_the_texts_that_are_made(bad: Detector) -> None:
+    assert [fault for text in texts_of(bad.pattern, 30) for fault in trigger_faults(bad, text)] != []
+
+
+def test_texts_are_made_with_every_branch_both_lengths_and_both_cases() -> None:
+    texts = texts_of("(?:ab|cd)[0-9]{2,40}", 30, ignore_case=True)
+
+    assert {len(text) for text in texts} >= {4, 42}
+    assert {text[:2] for text in texts} >= {b"ab", b"cd", b"AB", b"cD"}
 
 
 def test_hyperscan_is_the_first_choice_then_re2_then_the_standard_library(monkeypatch: pytest.MonkeyPatch) -> None:

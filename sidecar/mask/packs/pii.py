@@ -54,7 +54,7 @@ DETECTORS: tuple[Detector, ...] = (
         "email",
         '(?:[0-9A-Za-z._%+-]{1,64}|"[^"\\r\\n@\\\\]{1,62}")(?:@|%40)(?:[0-9A-Za-z][0-9A-Za-z.-]{0,90}\\.(?:xn--[0-9a-z-]{1,59}|[A-Za-z]{2,24})|\\[[0-9.]{7,15}\\])',
         '[0-9A-Za-z._%+"-](?:@|%40)[0-9A-Za-z\\[]',
-        150,
+        156,
         ("mail bob.o-brien+x@mail.example.co.uk now", '"john doe"@example.com', "x=bob%40example.org&y=1", "(a_b@xn--bcher-kva.example)"),
         ("@decorator", "logo@2x.png", "name [at] host", "git@github.com:o/r.git", "react@18.2.0", "a @ b.cc"),
         validate=validators.email,
