@@ -134,8 +134,15 @@ def loaded(settings: Settings) -> EnrichmentRules:
     return rules
 
 
+@functools.cache
+def rules_without_files() -> EnrichmentRules:
+    """The shipped ones: what is read and never changed, for hundreds of parts that each keep their own state."""
+    return loaded(Settings())
+
+
 def new_parts(settings: Settings, metrics: Metrics | None = None) -> Enrichment:
-    return new_enrichment(settings, loaded(settings), metrics or Metrics(CollectorRegistry()), LOG)
+    assert settings.agents == settings.models == settings.rules == ""
+    return new_enrichment(settings, rules_without_files(), metrics or Metrics(CollectorRegistry()), LOG)
 
 
 @dataclass
