@@ -224,8 +224,8 @@ class Sampling(Base, frozen=True, kw_only=True):
     """Dropped spans wait in so much memory, in case their trace turns out to matter."""
     limbo_s: NotNegative = 30
     """And for so long."""
-    decisions_mib: Positive = 16
-    """Memory of decisions, 512 bytes a trace, so that traces are kept or dropped as wholes: 32,768 live traces."""
+    decisions_mib: Positive = 8
+    """Memory of decisions, 512 bytes a trace, so that traces are kept or dropped as wholes: 16,384 live traces."""
 
 
 class BufferSettings(Base, frozen=True, kw_only=True):

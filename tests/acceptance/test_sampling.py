@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import time
 from pathlib import Path
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from bench.pressed import Outcome, Plan, play, problems, report
 from sidecar.sample.decision import threshold_of
 from tests.acceptance.sending import send_now
 from tests.fakes.langfuse import langfuse_thread
 from tests.fakes.langfuse_mapping import plain_attributes
 from tests.processes import sidecar_process
 from tests.spans import request, span
+from tests.waiting import pause
 
 pytestmark = pytest.mark.acceptance
 
@@ -70,3 +74,37 @@ def test_a_base_probability_keeps_whole_traces_by_their_randomness_and_every_err
             assert each.span.trace_state == "ot=th:c"
         else:
             assert f"{METADATA}sampling_rule" in said or f"{METADATA}sampling_rescued" in said or said[f"{METADATA}sampling_adjusted_count"] == "4"
+
+
+async def lateness_ms(stop: asyncio.Event) -> float:
+    """p99 of how late this very process is woken: what the machine does beside the test."""
+    late: list[float] = []
+    while not stop.is_set():
+        due = time.perf_counter() + 0.01
+        await pause(0.01)
+        late.append((time.perf_counter() - due) * 1000)
+    return sorted(late)[int(0.99 * len(late))]
+
+
+def test_a_destination_that_takes_a_third_of_the_load_costs_agents_nothing_and_no_error_is_lost(tmp_path: Path) -> None:
+    """Set-points, dwell and rise are quicker than the defaults, so that a minute shows what five minutes do; `python -m bench.pressed` plays those."""
+    quick = {"max_delay_s": 3, "max_latency_ms": 1000, "dwell_s": 3, "growth_per_s": 1.2, "limbo_s": 10}
+    plan = Plan(
+        180, 60, quiet_s=5, load_s=40, after_s=60, traces_a_request=2, part_gap_s=1.5, errors=0.04, max_mib=16, sampling=quick, batch_spans=60
+    )
+
+    async def scenario() -> tuple[Outcome, float]:
+        stop = asyncio.Event()
+        measuring = asyncio.create_task(lateness_ms(stop))
+        outcome = await play(plan, tmp_path)
+        stop.set()
+        return outcome, await measuring
+
+    outcome, busy_ms = asyncio.run(scenario())
+
+    # where others keep the machine busy, an answer waits for its turn like everybody else
+    assert problems(plan, outcome, p99_ms=max(100.0, 20 * busy_ms)) == [], report(plan, outcome)
+    assert outcome.errors > 30
+    assert outcome.arrived < 0.75 * outcome.sent
+    assert 0.7 < outcome.estimate / outcome.sent < 1.4
+    assert max(each.rss_mib for each in outcome.history) < 200
