@@ -47,6 +47,7 @@ from sidecar.receive.masking import Rules as MaskingRules
 from sidecar.receive.masking_keys import masking_keys
 from sidecar.receive.pipeline import Enrichment, Mask, Pipeline
 from sidecar.receive.sampling import Sampler, keep_rules_file
+from sidecar.receive.spending import Spending, keep_spending
 from sidecar.rulefiles import RuleFile, RuleFiles, watched
 from sidecar.sample.pressure import Pulse
 from sidecar.wire.batch import require_upb
@@ -106,7 +107,8 @@ async def run(config: Config, env: Mapping[str, str], runner: RunnerFactory | No
     await own_address_check(config.destinations, listeners(config))
     rules, keep_rules = EnrichmentRules(config.enrichment, env), keep_rules_file(config.sampling, env)
     RuleFiles((*rules.files, keep_rules)).load_all()
-    enrichment = new_enrichment(config.enrichment, rules, metrics, log.getChild("enrich")) if config.enrichment.enabled else None
+    spending = Spending(rules.agents.value, clock, log.getChild("budgets"), config.buffer.path)
+    enrichment = new_enrichment(config.enrichment, rules, metrics, log.getChild("enrich"), spending) if config.enrichment.enabled else None
     in_flight = InFlight(int(config.receivers.in_flight_mib * MIB))
     sampler = None
     if config.sampling.enabled and enrichment is not None:
@@ -114,6 +116,7 @@ async def run(config: Config, env: Mapping[str, str], runner: RunnerFactory | No
     async with (
         open_admin(config.admin, metrics, health) as admin,
         open_buffer(config.buffer, clock, metrics, log.getChild("buffer"), runner=runner, seal=enrichment.seal if enrichment else None) as buffer,
+        keep_spending(spending, clock),
         serve_control(buffer, log.getChild("control")),
         run_forwarder(config, buffer, clock, metrics, random.SystemRandom(), log.getChild("forward"), instance_id, shutdown.deadline) as forwarder,
         sealed_at_the_end(buffer, enrichment),
@@ -228,7 +231,7 @@ async def run_rules(
         elif sampler is not None and file is sampler.file:
             sampler.renew()
         elif enrichment is not None:
-            rules.renew(enrichment.enricher, file)
+            rules.renew(enrichment, file)
 
     all_files = RuleFiles(files)
     async with watched(all_files, clock, renew, log.getChild("rules"), metrics):

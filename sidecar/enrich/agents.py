@@ -92,6 +92,11 @@ class ModelBudget(Struct, frozen=True):
     models: tuple[str, ...]
     budget: Budget
 
+    @property
+    def name(self) -> str:
+        """For metrics: the globs."""
+        return _shown(self.models)
+
 
 @dataclass(frozen=True, slots=True)
 class Agent:
@@ -119,6 +124,9 @@ class Rule:
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
+        match = entry.match
+        self.label = entry.name or _shown(texts(match.agent or match.id or match.service or match.scope or OTHER))
+        """For metrics, from the file alone."""
         self.tags = tuple(entry.tags or ())
         self.expected = None if entry.model is None else GlobSet(entry.model)
         self.needs_id = entry.match.id is not None
@@ -150,8 +158,8 @@ class Rule:
         shown, version = entry.name or said, version or entry.version
         name = entry.name or name
         attributes = {**encode_all(_known(name=shown, version=version)), **self._attributes}
-        label = entry.name or _shown(texts(entry.match.agent or entry.match.id or entry.match.service or entry.match.scope or OTHER))
-        return Agent(name, entry.type, version, entry.team, entry.owner, self.tags, self.expected, entry.budget, label, name != shown, attributes)
+        raw = name != shown
+        return Agent(name, entry.type, version, entry.team, entry.owner, self.tags, self.expected, entry.budget, self.label, raw, attributes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +221,11 @@ class AgentBook:
             return self._young[name, agent_id, version, service, scope]
         except KeyError:
             return self._look_up((name, agent_id, version, service, scope))
+
+    @property
+    def model_budgets(self) -> tuple[ModelBudget, ...]:
+        """The limits for models."""
+        return self._rules.budgets
 
     def tracked(self, name: str) -> str:
         """The name as a label of metrics: one of the first 256, else ``other``."""
@@ -281,7 +294,7 @@ def drifts(agent: Agent, model_names: tuple[str | None, ...]) -> bool:
     if agent.expected is None:
         return False
     names = [each for each in model_names if each]
-    return bool(names) and not any(agent.expected.fits(each) for name in names for each in _spellings(name))
+    return bool(names) and not any(agent.expected.fits(each) for name in names for each in spellings_of(name))
 
 
 def drift_attributes(expected: GlobSet, got: str) -> dict[str, bytes]:
@@ -289,7 +302,8 @@ def drift_attributes(expected: GlobSet, got: str) -> dict[str, bytes]:
     return encode_all({DRIFT: got[:MAX_READ], EXPECTED: _shown(expected.texts)})
 
 
-def _spellings(model: str) -> Iterable[str]:
+def spellings_of(model: str) -> Iterable[str]:
+    """What a model's globs are compared with: the name as it is, and ever plainer."""
     yield model[:MAX_READ].strip()
     name = normalise(model)
     if name is not None:

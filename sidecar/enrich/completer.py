@@ -6,19 +6,22 @@ must wait for its trace and when it need not. It must not know dialects, compres
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from sidecar.enrich import keys
+from sidecar.enrich.agent_labels import AgentLabels
+from sidecar.enrich.agent_names import TrackedNames
 from sidecar.enrich.edit import encode_text
 from sidecar.enrich.log_content import LogContent, assemble
-from sidecar.enrich.notes import BOUNDARIES, CALL_KINDS, LLM_KINDS, Note
+from sidecar.enrich.notes import BOUNDARIES, CALL_KINDS, LLM_KINDS, UNKNOWN, Note
 from sidecar.enrich.said import ENVIRONMENT, NAME, NOTHING_SAID, RELEASE, SESSION, SUBJECTS, TAGS, USER, encode_tags, key_of, read_said
 from sidecar.enrich.sdk_metadata import MAX_TRACE_NAME
 from sidecar.trace.live import CALL_BELOW, COUNTED_BELOW, MAX_CONTEXT_BYTES, Content, Learned, LiveTraces, Node, Said, TraceState
+from sidecar.trace.measure import Measure
 from sidecar.wire.attributes import encode_bool
 from sidecar.wire.shallow_pb2 import Span
 
@@ -64,6 +67,10 @@ class MessageOutcome(StrEnum):
 MAX_GROWTH_BYTES, MAX_GROWTH_BYTES_PER_SPAN = 4 * 1024 * 1024, 1024
 """What the spans of one batch or row may grow by: so much, and so much more for each. Alone, a span can grow by 29 KiB (context and tags), and
 a MiB holds 20,000 spans that say nothing themselves."""
+OVERDUE_MS = 30_000
+"""After the time to settle: measures that still wait then belong to rows that were never stored (refused, or dropped by sampling)."""
+MAX_AWAITED = 20_000
+"""Traces whose measures wait, by the time they came: 140 bytes each, 2.8 MB. Of more, the oldest wait no longer."""
 FIRST_HOPE, HOPE = 20, 1000
 """Traces that wait for content in logs: so many at first, and so many more with each message that came. Agents that record no
 content at all then wait no longer."""
@@ -75,9 +82,15 @@ class Inherited(NamedTuple):
     agent: tuple[bytes, ...]
     context: Mapping[str, bytes]
     weak_session: bytes | None
+    budget: str
+    """Of the agent."""
 
 
-NOTHING_INHERITED = Inherited((), {}, None)
+NOTHING_INHERITED = Inherited((), {}, None, "")
+
+
+Counted: TypeAlias = "tuple[str, str, Measure]"
+"""A measure that is ready to be counted, behind its agent's label (masked, tidied and bounded) and the name of the agent's budget (empty: none)."""
 
 
 @dataclass(slots=True)
@@ -90,6 +103,8 @@ class Completed:
     """Traces whose earlier rows need not wait any longer."""
     without_llm: set[bytes] = field(default_factory=set)
     """Traces to leave out whole."""
+    counted: list[Counted] = field(default_factory=list)
+    """What to count once the batch is committed: a client that is refused sends it again."""
 
 
 class _Additions(NamedTuple):
@@ -133,8 +148,9 @@ class _Trace:
 class Completer:
     """Completes batches as they come and rows as they are sealed. One for the process; memory is that of ``live``."""
 
-    def __init__(self, live: LiveTraces, *, settle_ms: int, llm_only: bool = False) -> None:
+    def __init__(self, live: LiveTraces, *, settle_ms: int, llm_only: bool = False, labels: AgentLabels | None = None) -> None:
         self._live = live
+        self._labels = AgentLabels(TrackedNames()) if labels is None else labels
         self._settle_ms = settle_ms
         self._llm_only = llm_only
         self._hope = FIRST_HOPE
@@ -142,6 +158,10 @@ class Completer:
         """Spans, since they were last taken away."""
         self.messages: Counter[MessageOutcome] = Counter()
         """Messages from logs, likewise."""
+        self.counted: list[Counted] = []
+        """Measures that waited and wait no longer, likewise."""
+        self._awaited: deque[tuple[int, bytes]] = deque()
+        """Traces whose measures wait, and when that is overdue."""
 
     def complete(self, notes: Sequence[Note], now_ms: int) -> Completed:
         """Complete the spans of a batch, which has been masked, with what is known of their traces by now."""
@@ -161,10 +181,12 @@ class Completer:
                 if note.kept:
                     self._complete(trace, note.span, said, with_trace=root_seen)
             self._decide(trace_id, trace, now_ms, done)
+            self._measure(trace, done, now_ms, waits=trace_id in done.seal_at)
             if trace_id not in done.seal_at:
                 for note, _ in trace.notes:
                     if note.lacks_content:
                         self._join(trace.state, note.span)
+        self._count_left(now_ms)
         return done
 
     def take_contents(self, contents: Iterable[LogContent], now_ms: int) -> None:
@@ -190,6 +212,7 @@ class Completer:
         if not state.root_seen:
             self.outcomes[Outcome.WITHOUT_ROOT] += len(spans)
         trace = _Trace(state, _Room(len(spans)))
+        self._measure_row(trace, [span.span_id for span in spans])
         changed = [self._complete(trace, span, read_said(span), with_trace=True, with_row=True) | self._join(state, span) for span in spans]
         return any(changed)
 
@@ -201,15 +224,55 @@ class Completer:
     def leave_out(self, trace_id: bytes, spans: Iterable[Span]) -> None:
         """Note that these spans are left out, so that a later child finds its nearest kept ancestor."""
         state = self._live.get(trace_id)
+        if state is not None:
+            spans = list(spans)
+            self._measure_row(_Trace(state, _Room(0)), [span.span_id for span in spans])
         for span in spans:
             self.outcomes[Outcome.NO_LLM] += 1
             if state is not None and (node := state.nodes.get(span.span_id)) is not None:
                 state.nodes[span.span_id] = node._replace(kept=False)
 
+    def _measure(self, trace: _Trace, done: Completed, now_ms: int, *, waits: bool) -> None:
+        """Count what a batch's spans of a trace did, by agent. Where it is not known and a row waits, the measure waits too."""
+        label, waiting = self._labels.of, trace.state.measures
+        for note, said in trace.notes:
+            measure = note.measure
+            if measure is None:
+                continue
+            by = said if said.agent else self._inherited(trace, note.span.parent_span_id)
+            if by.agent:
+                done.counted.append((label(by.agent), by.budget, measure))
+            elif not waits or not self._live.keep_measure(trace.state, note.span.span_id, measure):
+                done.counted.append((UNKNOWN, "", measure))
+        if trace.state.measures and not waiting:
+            self._awaited.append((now_ms + self._settle_ms + OVERDUE_MS, trace.state.trace_id))
+
+    def _measure_row(self, trace: _Trace, span_ids: Iterable[bytes]) -> None:
+        """Count what waited at the spans of a row."""
+        state = trace.state
+        if not state.measures:
+            return
+        for span_id in span_ids:
+            measure = self._live.take_measure(state, span_id)
+            if measure is not None:
+                by = self._inherited(trace, state.nodes[span_id].parent_id)
+                self.counted.append((self._labels.of(by.agent), by.budget, measure))
+
+    def _count_left(self, now_ms: int) -> None:
+        """Count what waited at spans that were forgotten, and what waited too long."""
+        awaited = self._awaited
+        while awaited and (awaited[0][0] <= now_ms or len(awaited) > MAX_AWAITED):
+            state = self._live.get(awaited.popleft()[1])
+            if state is not None:
+                self._measure_row(_Trace(state, _Room(0)), list(state.nodes))
+        self.counted += [(UNKNOWN, "", measure) for measure in self._live.take_left()]
+
     def _take_in(self, trace: _Trace, note: Note) -> None:
         state, span = trace.state, note.span
         parent_id = span.parent_span_id
         said = read_said(span, note.speaks_by, note.speaks_at) if note.speaks_by and note.kept else NOTHING_SAID
+        if note.budget and said.agent:
+            said = said._replace(budget=note.budget)
         self._live.add_span(
             state, span.span_id, Node(parent_id, None if said is NOTHING_SAID else said, note.kept, note.lacks_content, note.kind in BOUNDARIES)
         )
@@ -371,7 +434,8 @@ def _below(said: Said, above: Inherited) -> Inherited:
                 nearest[subject] = raw
                 room -= len(raw)
         context = nearest
-    return Inherited(said.agent or above.agent, context, said.weak_session or above.weak_session)
+    by = said if said.agent else above
+    return Inherited(by.agent, context, said.weak_session or above.weak_session, by.budget)
 
 
 def _additions(state: TraceState, said: Said, inherited: Inherited, *, with_trace: bool) -> _Additions:

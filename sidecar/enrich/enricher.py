@@ -13,6 +13,7 @@ from typing import Protocol
 
 from sidecar.enrich.agent_names import OTHER
 from sidecar.enrich.agents import NAME, Agent, AgentBook, drift_attributes, tidied
+from sidecar.enrich.budgets import ModelBudgets
 from sidecar.enrich.dialects import Plans, read_facts
 from sidecar.enrich.dialects.doubles import Seen, mark_doubles
 from sidecar.enrich.dialects.openllmetry import name_runs
@@ -20,9 +21,10 @@ from sidecar.enrich.earlier import call_of, count_lone_agents, mark_earlier
 from sidecar.enrich.edit import encode_all, encode_text
 from sidecar.enrich.facts import Facts, Kind
 from sidecar.enrich.keys import SPEAKING
-from sidecar.enrich.model_facts import ModelFacts
+from sidecar.enrich.measures import measure_of
+from sidecar.enrich.model_facts import Known, ModelFacts
 from sidecar.enrich.notes import UNKNOWN, Finding, Note
-from sidecar.enrich.orchestration import Rules, parse_orchestration, read_signals, signal_attributes
+from sidecar.enrich.orchestration import Rules, Signal, parse_orchestration, read_signals, signal_attributes
 from sidecar.enrich.place import Place
 from sidecar.enrich.prices import PriceBook, Priced, Reason, Unpriced
 from sidecar.enrich.said import AGENT_PREFIX, BEGINNINGS, agent_places
@@ -109,6 +111,7 @@ class Enricher:
     def use_agents(self, agents: AgentBook) -> None:
         """Tell agents by ``agents`` from now on."""
         self.agents = agents
+        self._model_budgets = ModelBudgets(agents.model_budgets)
 
     def use_rules(self, rules: Rules) -> None:
         """Find signals by ``rules`` from now on."""
@@ -178,12 +181,15 @@ class Enricher:
         try:
             agent = self._agent(span, around, view, facts)
             call = call_of(view, facts) if facts.is_call and self.live is not None else None
+            model, signals = self._models.known(facts), read_signals(view, facts, self._rules)
             cost = self.price(view, facts)
             if isinstance(cost, Unpriced):
                 self.unpriced[cost.reason] += 1
                 cost = None
             finding = self._finding(around.service, view, facts, agent, cost)
-            edit = shape(span, view, facts, Extra(cost, self._known(around, view, facts, agent)))
+            edit = shape(span, view, facts, Extra(cost, self._known(around, facts, agent, model, signals)))
+            budgets = self._model_budgets.of(facts.model_answered, facts.model_requested)
+            measure = measure_of(span, facts, model, None if cost is None else cost.cost_usd, signals, budgets)
         except Exception as error:  # noqa: BLE001  (as above; what was written until then is right)
             self._failed(error)
             return Note(span, kind, BEGINNINGS)
@@ -195,8 +201,9 @@ class Enricher:
         if edit.adds_any(SPEAKING):
             speaks_by, speaks_at = (*speaks_by, *(key.encode() for key in edit.added if key in SPEAKING)), ()
         if agent is None:
-            return Note(span, kind, speaks_by, speaks_at, (), lacks_content, finding=finding, call=call)
-        return Note(span, kind, speaks_by, speaks_at, agent.tags, lacks_content, agent.is_raw, finding=finding, call=call)
+            return Note(span, kind, speaks_by, speaks_at, (), lacks_content, measure=measure, finding=finding, call=call)
+        budget = agent.label if agent.budget is not None else ""
+        return Note(span, kind, speaks_by, speaks_at, agent.tags, lacks_content, agent.is_raw, measure, budget, finding=finding, call=call)
 
     def _finding(self, service: str | None, view: SpanView, facts: Facts, agent: Agent | None, priced: Priced | None) -> Finding | None:
         if self._find is None:
@@ -216,14 +223,15 @@ class Enricher:
                 return None
         return self.agents.resolve(name, agent_id, facts.agent_version, around.service, view.scope_name)
 
-    def _known(self, around: _Around, view: SpanView, facts: Facts, agent: Agent | None) -> tuple[Mapping[str, bytes], ...]:
+    def _known(
+        self, around: _Around, facts: Facts, agent: Agent | None, model: Known, signals: tuple[Signal, ...]
+    ) -> tuple[Mapping[str, bytes], ...]:
         """Attributes for a span, from all who know something of it."""
-        known = [self._models.attributes(facts)]
+        known = [model.attributes]
         expected = agent.expected if agent is not None else None
         if agent is not None and expected is not None and facts.is_call and self.agents.drifts(agent, (facts.model_answered, facts.model_requested)):
             self.drifts[self.agents.tracked(agent.label)] += 1
             known.append(drift_attributes(expected, facts.model_answered or facts.model_requested or ""))
-        signals = read_signals(view, facts, self._rules)
         if signals:
             known.append(signal_attributes(signals))
         if around.attributes:

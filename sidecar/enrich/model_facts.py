@@ -1,7 +1,7 @@
-"""What is known of the model of a call, as attributes that Langfuse can filter by: provider, family, context window. Pure.
+"""What is known of the model of a call: provider, family, context window, as attributes that Langfuse can filter by, and labels for metrics. Pure.
 
-Owns the choice between the model that was asked for and the one that answered, and the names of the attributes. It must
-not know how names are read or who sells a model (prices.py does).
+Owns the choice between the model that was asked for and the one that answered, the names of the attributes, and that no label is
+text of a span. It must not know how names are read or who sells a model (prices.py does).
 
 Memory: two generations of 256 models, at most 4 KB each (three strings of 256 characters, four bytes a character at
 worst, and three attributes): 2 * 256 * 4 KB = 2 MB at worst, 50 KB with the fifty models of a busy deployment.
@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
+from sidecar.enrich.agent_names import OTHER
 from sidecar.enrich.edit import encode_all
 from sidecar.enrich.facts import Facts
 from sidecar.enrich.keys import METADATA
-from sidecar.enrich.names import MAX_NAME, MAX_PROVIDER, provider_id
+from sidecar.enrich.names import KNOWN_PROVIDERS, MAX_NAME, MAX_PROVIDER, provider_id
+from sidecar.enrich.notes import UNKNOWN
 from sidecar.enrich.prices import ModelInfo, PriceBook
 from sidecar.wire.attributes import INT64_MAX, encode_int
 
@@ -28,23 +30,34 @@ CONTEXT_WINDOW = f"{METADATA}.model_context_window"
 GENERATION = 256
 """Models; the older of two generations is dropped when the younger is full."""
 
+
+class Known(NamedTuple):
+    """What is known of a call's model."""
+
+    attributes: Mapping[str, bytes]
+    """Serialized KeyValues by key; empty when nothing is known, or when the span names no model. Spans share the mapping: it is not to be changed."""
+    label: str
+    """For metrics: the plain name of a model of the price table or of a rule of the operator, else the family, else ``other``; ``unknown`` without a name."""
+    provider: str
+    """For metrics: a provider of a fixed list or of a rule of the operator, else ``other``; ``unknown`` without a name."""
+
+
 _Key: TypeAlias = "tuple[str | None, str | None, str | None]"
-_NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
 
 class ModelFacts:
-    """Attributes by model and provider, encoded once."""
+    """What is known by model and provider, encoded once."""
 
     def __init__(self, book: PriceBook) -> None:
         self._book = book
-        self._young: dict[_Key, Mapping[str, bytes]] = {}
-        self._old: dict[_Key, Mapping[str, bytes]] = {}
+        self._young: dict[_Key, Known] = {}
+        self._old: dict[_Key, Known] = {}
 
-    def attributes(self, facts: Facts) -> Mapping[str, bytes]:
-        """Serialized KeyValues by key, of what is known; empty when nothing is, or when the span names no model.
+    def known(self, facts: Facts) -> Known:
+        """What is known of the model that a span names.
 
         The model that answered counts, unless only the one that was asked for is known: endpoints answer with ids of their
-        own. Spans share the mapping: it is not to be changed.
+        own.
         """
         key = (facts.model_answered, facts.model_requested, facts.provider)
         found = self._young.get(key)
@@ -54,10 +67,8 @@ class ModelFacts:
         """Models remembered."""
         return len(self._young) + len(self._old)
 
-    def _look_up(self, key: _Key) -> Mapping[str, bytes]:
+    def _look_up(self, key: _Key) -> Known:
         answered, requested, provider = key
-        if not (answered or requested):
-            return _NOTHING
         found = self._old.get(key)
         if found is None:
             found = self._build(answered, requested, provider)
@@ -68,14 +79,22 @@ class ModelFacts:
         self._young[key] = found
         return found
 
-    def _build(self, answered: str | None, requested: str | None, provider: str | None) -> Mapping[str, bytes]:
+    def _build(self, answered: str | None, requested: str | None, provider: str | None) -> Known:
         seller = provider if provider is None or len(provider) <= MAX_PROVIDER else None
+        named = answered or requested
         names = [self._book.name(each, seller) for each in (answered, requested) if each]
         infos = [self._book.info(each) for each in names if each is not None]
         if not infos:
-            return _encoded(provider_id(seller), None, None)
+            host = provider_id(seller)
+            label = OTHER if host is not None else UNKNOWN
+            attributes = _encoded(host, None, None) if named else _NOTHING
+            return Known(attributes, OTHER if named else UNKNOWN, host if host in KNOWN_PROVIDERS else label)
         chosen = next((each for each in infos if _is_known(each)), infos[0])
-        return _encoded(chosen.provider, chosen.family, chosen.context_window)
+        attributes = _encoded(chosen.provider, chosen.family, chosen.context_window)
+        return Known(attributes, chosen.label or chosen.family or OTHER, chosen.host or (OTHER if chosen.provider else UNKNOWN))
+
+
+_NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
 
 def _is_known(info: ModelInfo) -> bool:

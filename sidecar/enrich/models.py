@@ -13,10 +13,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from sidecar.enrich.names import ModelName, normalise
+from sidecar.enrich.names import MAX_NAME, ModelName, normalise
 from sidecar.enrich.price_table import Price, Rates
 from sidecar.errors import ConfigError
-from sidecar.ruletree import Glob, Globs, GlobSet, structs, top
+from sidecar.ruletree import Glob, Globs, GlobSet, structs, texts, top
 
 MAX_RULES = 1000
 """A rule costs about 0.2 us for a name that is met for the first time: 0.2 ms in all."""
@@ -66,6 +66,9 @@ class Override:
         self.rule = rule
         self.target = normalise(rule.alias) if rule.alias else None
         self.price = _price(rule.prices, rule.tiers) if rule.prices is not None else None
+        globs = texts(match.model)
+        self.label = self.target.model if self.target else ", ".join(globs)[:MAX_NAME] if set(globs) != {"*"} else None
+        """The model's name for metrics, from the file alone; None when the rule is for all models."""
         self._model = GlobSet(match.model)
         self._provider = GlobSet(match.provider)
 

@@ -82,6 +82,8 @@ PROVIDERS = {alias: provider for provider, aliases in _ALIASES.items() for alias
     name: name for name in _OWN_NAMES.split()
 }
 """From the names in use to one id each; keys are lower-case with dashes for underscores and spaces."""
+KNOWN_PROVIDERS = frozenset(PROVIDERS.values()) | MAKERS | SELF_HOSTED
+"""Ids that can be labels: any other provider is text of a span."""
 
 _NO_PROVIDERS = (
     "langchain langgraph strands-agents crewai litellm litellm-proxy openailike openai-like haystack llama-index llamaindex dspy autogen smolagents agno mastra "

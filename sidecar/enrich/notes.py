@@ -6,6 +6,7 @@ import msgspec
 
 from sidecar.enrich.facts import Kind
 from sidecar.trace.live import Call
+from sidecar.trace.measure import Measure
 from sidecar.wire.shallow_pb2 import Span
 
 LLM_KINDS = frozenset(Kind) - {Kind.SPAN, Kind.INFRA, Kind.EVENT}
@@ -15,7 +16,7 @@ BOUNDARIES = frozenset((Kind.AGENT, Kind.TOOL, Kind.RETRIEVER, Kind.EVALUATOR, K
 """A call inside one of these is a call of its own, even if there is another call around."""
 
 UNKNOWN = "unknown"
-"""Label of an agent that no rule of agents.yaml names."""
+"""A label where nobody says: of an agent, a model, a provider."""
 
 
 class Finding(msgspec.Struct, frozen=True, gc=False):
@@ -50,6 +51,10 @@ class Note(msgspec.Struct, frozen=True, gc=False):
     """A call whose input and output are not on the span: they may come as logs."""
     is_raw: bool = False
     """Its agent's name is to be tidied after masking."""
+    measure: Measure | None = None
+    """What it counts for in the metrics of agents; None: for nothing."""
+    budget: str = ""
+    """Name of its agent's budget."""
     kept: bool = True
     """False: the span filter took it out of the batch."""
     finding: Finding | None = None

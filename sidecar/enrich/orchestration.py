@@ -1,4 +1,4 @@
-"""How agents work together, as far as one span shows it: decisions, handoffs, conflicts, resolutions, heartbeats; and runs of tools. Pure.
+"""How agents work together, as far as one span shows it: decisions, handoffs, conflicts, resolutions, heartbeats. Pure.
 
 Owns the reading of values by the rules of ``orchestration_rules`` and the metadata that Langfuse can filter by. It must not change
 the span or know what becomes of a signal. What was said in a conversation is no signal: that a model asks for
@@ -21,7 +21,7 @@ from sidecar.enrich.orchestration_rules import CALLS, Compiled, ConfidenceSource
 from sidecar.enrich.view import AttributeView, EventView, SpanView
 from sidecar.ruletree import texts
 
-__all__ = ["Rules", "Signal", "SignalKind", "ToolUse", "parse_orchestration", "read_signals", "signal_attributes", "tool_use"]
+__all__ = ["Rules", "Signal", "SignalKind", "parse_orchestration", "read_signals", "signal_attributes"]
 
 MAX_SIGNALS = 16
 """Of one span; of more events the last are kept."""
@@ -50,19 +50,6 @@ class Signal(NamedTuple):
     """The agent that was handed to, or that resolved."""
     source: str | None = None
     """The agent that it came from."""
-
-
-class ToolUse(NamedTuple):
-    """One run of a tool."""
-
-    name: str
-    """At most 128 characters."""
-    duration_s: float
-    """0 when the clock went backwards."""
-    input_bytes: int
-    """Of the text as UTF-8, 0 when the span has none."""
-    output_bytes: int
-    failed: bool
 
 
 def read_signals(view: SpanView, facts: Facts, rules: Rules) -> tuple[Signal, ...]:
@@ -254,21 +241,3 @@ def signal_attributes(signals: Iterable[Signal]) -> dict[str, bytes]:
         elif kind is SignalKind.HEARTBEAT:
             said["heartbeat_progress"] = signal.outcome
     return encode_all({f"{METADATA}.{key}": text for key, text in said.items() if text})
-
-
-def tool_use(view: SpanView, facts: Facts) -> ToolUse | None:
-    """The run of a tool; None for any other span."""
-    if facts.kind is not _TOOL:
-        return None
-    return ToolUse(
-        _cut(facts.tool_name) or _cut(view.name) or "tool",
-        max(0, view.end_ns - view.start_ns) / 1e9,
-        _size(facts.input.text) if facts.input is not None else 0,
-        _size(facts.output.text) if facts.output is not None else 0,
-        facts.error is not None,
-    )
-
-
-def _size(text: str) -> int:
-    """Bytes as UTF-8; a lone surrogate, which JSON can carry, counts three."""
-    return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))

@@ -20,7 +20,7 @@ from msgspec.structs import astuple
 
 from sidecar.enrich.facts import Usage
 from sidecar.enrich.models import ModelRules, Override, family_of
-from sidecar.enrich.names import MAKERS, MAX_NAME, MAX_PROVIDER, PROVIDERS, SELF_HOSTED, ModelName, normalise
+from sidecar.enrich.names import KNOWN_PROVIDERS, MAKERS, MAX_NAME, MAX_PROVIDER, PROVIDERS, SELF_HOSTED, ModelName, normalise
 from sidecar.enrich.price_table import Entry, Price, PriceTable, Rates
 from sidecar.enrich.recent import Recent
 
@@ -85,6 +85,10 @@ class ModelInfo(NamedTuple):
     display_name: str | None
     rule: str | None
     """Where the price comes from; None: there is none."""
+    label: str | None = None
+    """The model's plain name by the table or a rule of the operator, fit for metrics; None where only the span names it."""
+    host: str | None = None
+    """The provider, likewise."""
 
 
 _FEMTO = 10**15
@@ -226,11 +230,14 @@ class PriceBook:
                 context_window=entry.context_window,
                 display_name=entry.name or None,
                 rule=f"{seller}/{entry.id}" if prices else None,
+                label=_plain(entry.id) if entry.match else None,  # without, the entry was made of what the span says
             )
         if override is not None and override.price is not None:
             prices, missing = [override.price], None
         if override is not None and rule is not None:
             info = _overridden(info, override, name)
+        if info.provider in KNOWN_PROVIDERS:
+            info = info._replace(host=info.provider)
         if missing is not None:
             return _Sheet(info, Unpriced(missing))
         return _sheet_of(info, prices)
@@ -306,7 +313,15 @@ def _overridden(info: ModelInfo, override: Override, name: ModelName) -> ModelIn
         family=rule.family or info.family,
         context_window=rule.context_window or info.context_window,
         rule=source if override.price is not None or info.rule is not None else None,
+        label=info.label or override.label,
+        host=rule.provider,
     )
+
+
+def _plain(entry_id: str) -> str:
+    """One name for a model, however its sellers spell it."""
+    name = normalise(entry_id.removeprefix("regional."))
+    return name.model if name is not None else entry_id
 
 
 def _sheet_of(info: ModelInfo, prices: list[Price]) -> _Sheet:

@@ -154,6 +154,43 @@ class Metrics:
         return Histogram(name, text, labels, registry=self.registry, buckets=buckets)
 
 
+AGENT_FAMILIES = (
+    (
+        "sidecar_agent_operations_total",
+        "counter",
+        "agent, operation, model, provider",
+        "Calls of models, runs of agents, tools, retrievers, evaluators and guardrails.",
+    ),
+    (
+        "sidecar_agent_errors_total",
+        "counter",
+        "agent, operation, model, provider, kind",
+        "Operations that failed, by kind: rate_limit, timeout, auth, server, content_filter, bad_request, cancelled, other.",
+    ),
+    ("sidecar_agent_operation_seconds", "histogram", "agent, operation, model, provider", "Time of an operation."),
+    ("sidecar_agent_first_token_seconds", "histogram", "agent, operation, model, provider", "Time to the first token of a streamed answer."),
+    ("sidecar_agent_tokens_total", "counter", "agent, operation, model, provider, type", "Tokens of calls by type; every token is in one of them."),
+    (
+        "sidecar_agent_cost_dollars_total",
+        "counter",
+        "agent, operation, model, provider",
+        "Cost of calls: the provider's own word, else by the price table.",
+    ),
+    ("sidecar_agent_tool_bytes_total", "counter", "agent, direction", "Bytes of what tools were given (input) and gave back (output)."),
+    (
+        "sidecar_agent_signals_total",
+        "counter",
+        "agent, signal",
+        "Signs of agents at work together: decision, handoff, conflict, resolution, heartbeat.",
+    ),
+    ("sidecar_agent_decision_confidence", "histogram", "agent", "Confidence of decisions, 0 to 1."),
+    ("sidecar_agent_overflow_total", "counter", "label", "Operations counted as other, because there are too many agents or label sets."),
+    ("sidecar_budget_spent_dollars", "gauge", "scope, name, period", "Spent of a budget of agents.yaml in the running hour, day or month (UTC)."),
+    ("sidecar_budget_limit_dollars", "gauge", "scope, name, period", "The limit."),
+    ("sidecar_budget_spent_tokens", "gauge", "scope, name, period", "Tokens spent of a budget, likewise."),
+    ("sidecar_budget_limit_tokens", "gauge", "scope, name, period", "The limit."),
+)
+"""(name, type, labels, meaning). Added up in ``enrich.measured`` and read at each scrape by ``receive.agent_metrics``."""
 LEDGER_FAMILIES = (
     ("sidecar_ledger_spans_total", "counter", "state, reason", "The ledger: spans by state and reason since the buffer was created."),
     ("sidecar_ledger_pending_spans", "gauge", "", "The ledger: spans stored and not yet settled."),

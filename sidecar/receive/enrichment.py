@@ -13,6 +13,7 @@ from importlib import resources
 import yaml
 
 from sidecar.config import Enrichment as Settings
+from sidecar.enrich.agent_labels import AgentLabels
 from sidecar.enrich.agents import AgentBook, AgentRules, parse_agents
 from sidecar.enrich.completer import Completer
 from sidecar.enrich.enricher import Enricher
@@ -22,7 +23,9 @@ from sidecar.enrich.orchestration import Rules, parse_orchestration
 from sidecar.enrich.place import Place
 from sidecar.enrich.prices import PriceBook
 from sidecar.observe.metrics import Metrics
+from sidecar.receive.agent_metrics import AgentMetrics
 from sidecar.receive.pipeline import Enrichment
+from sidecar.receive.spending import Spending
 from sidecar.rulefiles import RuleFile
 from sidecar.trace.live import LiveTraces
 
@@ -48,25 +51,31 @@ class EnrichmentRules:
         """The built-in table under the operator's own prices."""
         return PriceBook.load(_packaged("prices.json"), self.models.value)
 
-    def renew(self, enricher: Enricher, changed: RuleFile[object]) -> None:
-        """Let the enricher use what a changed file says now."""
+    def renew(self, enrichment: Enrichment, changed: RuleFile[object]) -> None:
+        """Let enrichment use what a changed file says now."""
+        enricher = enrichment.enricher
         if changed is self.agents:
             enricher.use_agents(AgentBook(self.agents.value, enricher.agents.names))
+            enrichment.agents.use_budgets(self.agents.value)
         elif changed is self.models:
             enricher.use_prices(self.price_book())
         elif changed is self.signals:
             enricher.use_rules(self.signals.value)
 
 
-def new_enrichment(settings: Settings, rules: EnrichmentRules, metrics: Metrics, log: logging.Logger) -> Enrichment:
+def new_enrichment(settings: Settings, rules: EnrichmentRules, metrics: Metrics, log: logging.Logger, spending: Spending | None = None) -> Enrichment:
     """Every part of enrichment; ``rules`` have been loaded."""
     llm_only = settings.spans == "llm"
     place = Place(settings.resource, settings.environment, settings.release)
     live = LiveTraces(LIVE_TRACES_BYTES)
+    book = AgentBook(rules.agents.value)
+    agents = AgentMetrics(spending)
+    metrics.registry.register(agents)
     return Enrichment(
-        Enricher(rules.price_book(), AgentBook(rules.agents.value), rules.signals.value, place, live=live, llm_only=llm_only),
-        Completer(live, settle_ms=round(settings.settle_s * 1000), llm_only=llm_only),
+        Enricher(rules.price_book(), book, rules.signals.value, place, live=live, llm_only=llm_only),
+        Completer(live, settle_ms=round(settings.settle_s * 1000), llm_only=llm_only, labels=AgentLabels(book.names)),
         Limits(int(settings.max_value_kib * KIB), int(settings.max_span_kib * KIB)),
+        agents,
         metrics,
         log,
     )

@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
 from sidecar.buffer.leases import Append
 from sidecar.clock import Clock
+from sidecar.enrich.completer import Counted
 from sidecar.errors import IntakeError, MalformedPayload, Overloaded, Unexpected
 from sidecar.observe.logs import error_text, stack
 from sidecar.observe.metrics import Metrics
@@ -49,6 +50,9 @@ class Process(Protocol):
 
     async def process(self, batch: SpanBatch, body: bytes, now_ms: int) -> Processed:
         """Change the batch, decoded from ``body``, in place. A span that it takes out is counted in ``SpanBatch``; one that vanishes otherwise is an error."""
+
+    def count(self, counted: Iterable[Counted]) -> None:
+        """Count for the agents' metrics what processing gave, once its spans are committed."""
 
     async def take_logs(self, body: bytes, encoding: Encoding, now_ms: int) -> None:
         """Keep what a log request holds of spans' content."""
@@ -216,6 +220,7 @@ class Intake:
         now_ms = self._clock.wall_ms()
         destination_of = self._route.destination_of(payload.public_key)
         released: set[bytes] = set()
+        counted: list[Counted] = []
         async for batch, body in _batches(payload, tally):
             mend(batch)
             if self._discard:
@@ -226,6 +231,7 @@ class Intake:
             if draft is not None:
                 draft.decide(notes, completed.without_llm)
             released |= completed.released
+            counted += completed.counted
             tally.add(batch)
             tally.filtered += batch.filtered
             for part in slices(batch, destination_of):
@@ -240,6 +246,7 @@ class Intake:
         append = _balanced(tally, stored, draft)
         if tally.received:
             await self._append(append)
+        self._pipeline.count(counted)
         if released:
             self._buffer.hasten(released)  # after the commit: the rows of earlier requests are settling by now
         self._meters[payload.transport].committed(len(payload.body), stored, tally.rejected, tally.mends)

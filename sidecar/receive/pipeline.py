@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from sidecar.buffer.records import Omit
-from sidecar.enrich.completer import Completed, Completer
+from sidecar.enrich.completer import Completed, Completer, Counted
 from sidecar.enrich.enricher import Enricher, tidy_names
 from sidecar.enrich.limits import Limits, cut_span
 from sidecar.enrich.log_content import LogContent, content_carriers, from_carriers, log_content, may_hold_content
@@ -23,6 +23,7 @@ from sidecar.enrich.media import describe_media, may_hold
 from sidecar.enrich.notes import Note
 from sidecar.observe.logs import error_text, stack
 from sidecar.observe.metrics import Metrics
+from sidecar.receive.agent_metrics import AgentMetrics
 from sidecar.sample.decision import IS_DEGRADED, mark_raised
 from sidecar.wire.batch import SpanBatch
 from sidecar.wire.encoding import Encoding
@@ -49,10 +50,11 @@ class Processed(NamedTuple):
 class Enrichment:
     """The parts of enrichment, wired together: what happens before masking, after it, and when a row is sealed."""
 
-    def __init__(self, enricher: Enricher, completer: Completer, limits: Limits, metrics: Metrics, log: logging.Logger) -> None:
+    def __init__(self, enricher: Enricher, completer: Completer, limits: Limits, agents: AgentMetrics, metrics: Metrics, log: logging.Logger) -> None:
         self.enricher = enricher
         self.completer = completer
         self.limits = limits
+        self.agents = agents
         self._metrics = metrics
         self._log = log
         self._harder: Limits | None = None
@@ -146,6 +148,9 @@ class Enrichment:
             for fate, count in messages.items():
                 self._metrics.enrich_log_messages.labels(fate.value).inc(count)
             messages.clear()
+        if self.completer.counted:
+            self.agents.count(self.completer.counted)
+            self.completer.counted.clear()
         for error in enricher.take_failures():
             self._metrics.enrich_failures.inc()
             if (kind := error_text(error)) not in self._reported and len(self._reported) < 64:
@@ -168,6 +173,11 @@ class Pipeline:
         notes = self._enrichment.begin(batch, body)
         await self._masked(batch)
         return Processed(self._enrichment.finish(notes, now_ms), notes)
+
+    def count(self, counted: Iterable[Counted]) -> None:
+        """Count for the agents' metrics what processing gave: its spans are committed."""
+        if self._enrichment is not None:
+            self._enrichment.agents.count(counted)
 
     async def take_logs(self, body: bytes, encoding: Encoding, now_ms: int) -> None:
         """Keep the message content of a log request, masked, for its spans. Raises MalformedPayload, and what masking raises."""

@@ -13,10 +13,12 @@ from typing import NamedTuple
 
 import msgspec
 
+from sidecar.trace.measure import MEASURE_BYTES, Measure
+
 ENTRY_BYTES = 1152
 """A trace without spans: id 49, state 220, its containers 7 x 64, its share of the table about 180, room to grow."""
 NODE_BYTES = 300
-"""A span: two ids of 41, the tuple 64, its share of a dict about 100."""
+"""A span: two ids of 41, the tuple 80, its share of a dict about 100."""
 FACT_BYTES = 160
 """A fact beside its text: headers 2 x 49, its share of a dict about 60."""
 CALL_BYTES = 500
@@ -52,6 +54,8 @@ class Said(NamedTuple):
     weak_session: bytes | None = None
     """A session that is only implied (a conversation's id)."""
     tags: tuple[str, ...] = ()
+    budget: str = ""
+    """Name of the agent's budget in the operator's rules."""
 
     @property
     def size_bytes(self) -> int:
@@ -70,6 +74,8 @@ class Node(NamedTuple):
     """Its input and output may come apart from it."""
     bounds: bool = False
     """A call below it is a call of its own, even if there is another call around."""
+    measure: Measure | None = None
+    """What it counts for, while its agent is not known."""
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
@@ -136,6 +142,8 @@ class TraceState:
     size_bytes: int = ENTRY_BYTES
     content_bytes: int = 0
     context_bytes: int = 0
+    measures: int = 0
+    """Spans whose measure waits."""
     is_live: bool = True
     """False once the table forgot it."""
 
@@ -153,6 +161,7 @@ class LiveTraces:
         self._answers: dict[int, bytes] = {}
         self.evictions = 0
         """Traces forgotten for want of room."""
+        self._left: list[Measure] = []
 
     def __len__(self) -> int:
         return len(self._traces)
@@ -184,8 +193,14 @@ class LiveTraces:
         old = nodes.pop(span_id, None)
         if old is not None:
             grown -= _node_bytes(old)
+            if old.measure is not None:
+                state.measures -= 1
         elif len(nodes) >= MAX_NODES:
-            grown -= _node_bytes(nodes.pop(next(iter(nodes))))
+            oldest = nodes.pop(next(iter(nodes)))
+            grown -= _node_bytes(oldest)
+            if oldest.measure is not None and state.is_live:
+                state.measures -= 1
+                self._left.append(oldest.measure)
         nodes[span_id] = node
         self._grow(state, grown + _node_bytes(node))
 
@@ -271,6 +286,32 @@ class LiveTraces:
         self._grow(state, -size)
         return sorted(found, key=lambda content: content.time_unix_nano)
 
+    def keep_measure(self, state: TraceState, span_id: bytes, measure: Measure) -> bool:
+        """Let a measure wait at its span until it is taken; False when the span or its trace is forgotten already."""
+        node = state.nodes.get(span_id)
+        if node is None or not state.is_live:
+            return False
+        state.nodes[span_id] = node._replace(measure=measure)
+        if node.measure is None:
+            state.measures += 1
+            self._grow(state, MEASURE_BYTES)
+        return True
+
+    def take_measure(self, state: TraceState, span_id: bytes) -> Measure | None:
+        """The measure that waits at a span, which is gone afterwards."""
+        node = state.nodes.get(span_id) if state.measures else None
+        if node is None or node.measure is None:
+            return None
+        state.nodes[span_id] = node._replace(measure=None)
+        state.measures -= 1
+        self._grow(state, -MEASURE_BYTES)
+        return node.measure
+
+    def take_left(self) -> list[Measure]:
+        """The measures of spans that were forgotten while they waited; they are gone afterwards."""
+        left, self._left = self._left, []
+        return left
+
     def _grow(self, state: TraceState, size: int, *, counted: bool = False) -> None:
         if not state.is_live:
             return
@@ -282,10 +323,13 @@ class LiveTraces:
             oldest.is_live = False
             self._bytes -= oldest.size_bytes
             self.evictions += 1
+            if oldest.measures:
+                self._left += [node.measure for node in oldest.nodes.values() if node.measure is not None]
 
 
 def _node_bytes(node: Node) -> int:
-    return NODE_BYTES if node.said is None else NODE_BYTES + FACT_BYTES + node.said.size_bytes
+    size = NODE_BYTES if node.measure is None else NODE_BYTES + MEASURE_BYTES
+    return size if node.said is None else size + FACT_BYTES + node.said.size_bytes
 
 
 def _content_bytes(content: Content) -> int:

@@ -24,7 +24,7 @@ def call(answered: str | None = None, requested: str | None = None, provider: st
 
 def known(facts: Facts, book: PriceBook = BOOK) -> dict[str, Value]:
     """The attributes without the part of their keys that all share."""
-    attributes = ModelFacts(book).attributes(facts)
+    attributes = ModelFacts(book).known(facts).attributes
     pairs = [decode(raw) for raw in attributes.values()]
     assert [key for key, _ in pairs] == list(attributes)
     return {key.removeprefix("langfuse.observation.metadata.model_"): value for key, value in pairs}
@@ -99,25 +99,25 @@ def test_a_context_window_beyond_64_bits_is_left_out(window: int) -> None:
 def test_what_was_seen_is_remembered_as_the_same_object() -> None:
     facts = ModelFacts(BOOK)
 
-    assert facts.attributes(call("gpt-4o")) is facts.attributes(call("gpt-4o"))
+    assert facts.known(call("gpt-4o")) is facts.known(call("gpt-4o"))
     assert len(facts) == 1
 
 
 def test_an_unknown_model_is_remembered_too() -> None:
     facts = ModelFacts(BOOK)
-    facts.attributes(call("frobnicator-9"))
+    facts.known(call("frobnicator-9"))
 
     assert len(facts) == 1
 
 
 def test_what_is_remembered_is_bounded_and_what_is_in_use_stays() -> None:
     facts = ModelFacts(BOOK)
-    mine = facts.attributes(call("gpt-4o"))
+    mine = facts.known(call("gpt-4o"))
 
     for i in range(5 * GENERATION):
-        facts.attributes(call(f"frobnicator-{i}"))
+        facts.known(call(f"frobnicator-{i}"))
         if i % 100 == 0:
-            assert facts.attributes(call("gpt-4o")) is mine
+            assert facts.known(call("gpt-4o")) is mine
         assert len(facts) <= 2 * GENERATION
 
 
@@ -129,8 +129,48 @@ def test_what_is_remembered_is_bounded_and_what_is_in_use_stays() -> None:
 def test_long_texts_are_answered_and_not_remembered(facts: Facts) -> None:
     models = ModelFacts(BOOK)
 
-    assert models.attributes(facts)
+    assert models.known(facts)
     assert len(models) == 0
+
+
+SECRET = "sk-live-4242424242424242"
+
+
+@pytest.mark.parametrize(
+    ("facts", "label", "provider"),
+    [
+        (call("gpt-4o-2024-08-06", "gpt-4o", "openai"), "gpt-4o", "openai"),
+        (call(None, "openrouter/openai/gpt-4o-mini", "openai"), "gpt-4o-mini", "openrouter"),
+        (call("us.anthropic.claude-3-5-sonnet-20241022-v2:0", None, "aws.bedrock"), "claude-3-5-sonnet", "aws"),
+        (call("claude-3-5-sonnet-20241022"), "claude-3-5-sonnet", "anthropic"),
+        (call(None, "llama3.2", "ollama"), "llama", "ollama"),
+        (call(None, f"gpt-4o-{SECRET}", "openai"), "gpt", "openai"),
+        (call(None, SECRET, SECRET), "other", "other"),
+        (call(None, f"{SECRET}:free", "openrouter"), "other", "openrouter"),
+        (call(None, f"ft:gpt-4o:{SECRET}::id", "openai"), "gpt", "openai"),
+        (call(None, None, "openai"), "unknown", "openai"),
+        (call(None, None, SECRET), "unknown", "other"),
+        (call(), "unknown", "unknown"),
+    ],
+)
+def test_labels_are_known_names_and_never_text_of_a_span(facts: Facts, label: str, provider: str) -> None:
+    found = ModelFacts(BOOK).known(facts)
+
+    assert (found.label, found.provider) == (label, provider)
+
+
+def test_labels_of_the_operators_own_models_are_his_words() -> None:
+    rules = [
+        {"match": "support-chat-*", "as": "gpt-4o-mini"},
+        {"match": {"model": ["house-*", "barn-*"], "provider": "acme"}, "provider": "acme", "prices": {"input": 1, "output": 1}},
+        {"match": {"model": "*", "provider": "ollama"}, "prices": {"input": 0, "output": 0}},
+    ]
+    book = PriceBook.load(TABLE, parse_models({"models": rules}))
+    models = ModelFacts(book)
+
+    labels = [models.known(call(None, *named))[1:] for named in (("support-chat-eu", "azure"), ("house-7", "acme"), ("frob-7", "ollama"))]
+
+    assert labels == [("gpt-4o-mini", "azure"), ("house-*, barn-*", "acme"), ("other", "ollama")]
 
 
 names = (

@@ -69,7 +69,9 @@ def test_an_alias_gives_a_deployment_the_price_and_metadata_of_its_model() -> No
     prices = book({"match": {"model": "support-*", "provider": "azure"}, "as": "gpt-4o"})
 
     assert cost(prices, "support-prod", "azure.ai.openai") == 12.5
-    assert info(prices, "support-prod", "azure") == ModelInfo("azure", "gpt-4o", "gpt", 128000, "gpt 4o", "models[0] as openai/gpt-4o")
+    assert info(prices, "support-prod", "azure") == ModelInfo(
+        "azure", "gpt-4o", "gpt", 128000, "gpt 4o", "models[0] as openai/gpt-4o", "gpt-4o", "azure"
+    )
 
 
 def test_an_alias_may_name_another_provider() -> None:
@@ -91,7 +93,7 @@ def test_an_own_price_and_metadata_hold_for_a_model_that_no_table_knows() -> Non
     )
 
     assert cost(prices, "ACME-Large") == 2.0
-    assert info(prices, "zebra") == ModelInfo("acme", "zebra", "acme", 32768, None, "models[0]")
+    assert info(prices, "zebra") == ModelInfo("acme", "zebra", "acme", 32768, None, "models[0]", "acme-*, zebra", "acme")
 
 
 def test_a_family_alone_leaves_the_price_to_the_table() -> None:

@@ -1,4 +1,4 @@
-"""Signals of agents at work, by the built-in rules and by own ones; and runs of tools."""
+"""Signals of agents at work, by the built-in rules and by own ones."""
 
 from __future__ import annotations
 
@@ -13,17 +13,14 @@ from hypothesis import strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidecar.enrich.dialects import read_facts
-from sidecar.enrich.facts import Content, Facts, Kind
 from sidecar.enrich.orchestration import (
     MAX_SIGNALS,
     MAX_TEXT,
     Signal,
     SignalKind,
-    ToolUse,
     parse_orchestration,
     read_signals,
     signal_attributes,
-    tool_use,
 )
 from sidecar.wire.attributes import decode
 from tests import spans
@@ -332,20 +329,3 @@ def test_whatever_a_span_holds_its_signals_are_bounded(attributes: dict[str, spa
         assert all(len(each) <= MAX_TEXT for each in texts)
         assert signal.confidence is None or 0 <= signal.confidence <= 1
     assert all(decode(raw)[0] == key for key, raw in signal_attributes(signals).items())
-
-
-def test_a_run_of_a_tool_is_measured() -> None:
-    seen = view(tool("lookup", {"id": "é"}, **{"gen_ai.tool.call.result": "größer"}), error="timeout")
-
-    assert tool_use(seen, read_facts(seen)) == ToolUse("lookup", 1.5, len(json.dumps({"id": "é"})), 8, failed=True)
-
-
-def test_a_run_without_name_content_or_a_sane_clock_is_still_a_run() -> None:
-    seen = view({"gen_ai.tool.call.id": "c1"}, name="n" * 500, start_ns=10, end_ns=5)
-
-    assert tool_use(seen, read_facts(seen)) == ToolUse("n" * 128, 0.0, 0, 0, failed=False)
-    assert tool_use(view(name=" "), Facts("plain", kind=Kind.TOOL, input=Content("\ud800", ("x",)))) == ToolUse("tool", 1.5, 3, 0, failed=False)
-
-
-def test_only_a_tool_is_a_run_of_one() -> None:
-    assert tool_use(view(), Facts("plain", kind=Kind.AGENT, tool_name="lookup")) is None

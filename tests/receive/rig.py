@@ -14,7 +14,7 @@ import logging
 import ssl
 import zlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +31,7 @@ from yarl import URL
 from sidecar.buffer.leases import Append
 from sidecar.clock import SystemClock
 from sidecar.config import Auth, Endpoint, HttpReceiver, Tls
-from sidecar.enrich.completer import Completed
+from sidecar.enrich.completer import Completed, Counted
 from sidecar.observe.metrics import Metrics
 from sidecar.receive.auth import Guard
 from sidecar.receive.budget import InFlight
@@ -155,6 +155,9 @@ class Steps:
         for step in self.steps:
             step(batch)
         return Processed(Completed())
+
+    def count(self, counted: Iterable[Counted]) -> None:
+        assert not list(counted), "nothing was processed that could count"
 
     async def take_logs(self, body: bytes, encoding: Encoding, now_ms: int) -> None:  # noqa: ARG002  (as the protocol has it)
         self.logs.append(body)

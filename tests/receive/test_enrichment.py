@@ -381,7 +381,7 @@ def test_each_rule_file_is_read_again_into_the_part_that_it_feeds(tmp_path: Path
     def change(file: RuleFile[object], path: Path, tree: object) -> list[dict[str, object]]:
         write(path, tree)
         assert file.reload()
-        rules.renew(enrichment.enricher, file)
+        rules.renew(enrichment, file)
         return metadata(enrichment)
 
     agents = change(rules.agents, files["agents"], {"agents": [{"match": "planner", "team": "retail"}]})

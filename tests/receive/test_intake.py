@@ -3,15 +3,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Iterable
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from sidecar.enrich.completer import Completed
+from sidecar.enrich.completer import Completed, Counted
 from sidecar.errors import BufferBroken, BufferFull, MalformedPayload, Overloaded, Unexpected
 from sidecar.receive.intake import Accepted, Payload
 from sidecar.receive.meter import Signal
 from sidecar.receive.pipeline import Processed
+from sidecar.trace.measure import Measure
 from sidecar.wire.batch import SpanBatch
 from sidecar.wire.encoding import Encoding
 from tests.receive.rig import Rig, make_rig, run
@@ -230,9 +232,13 @@ class Verdicts:
 
     def __init__(self, *verdicts: Completed) -> None:
         self.verdicts = list(verdicts)
+        self.counted: list[Counted] = []
 
     async def process(self, batch: SpanBatch, body: bytes, now_ms: int) -> Processed:  # noqa: ARG002  (as the protocol has it)
         return Processed(self.verdicts.pop(0))
+
+    def count(self, counted: Iterable[Counted]) -> None:
+        self.counted += counted
 
     async def take_logs(self, body: bytes, encoding: Encoding, now_ms: int) -> None:  # noqa: ARG002  (as the protocol has it)
         raise AssertionError("no logs are sent")
@@ -290,3 +296,23 @@ def test_logs_and_metrics_are_counted() -> None:
     assert rig.count("sidecar_receiver_discarded_items_total", transport="grpc", signal="logs") == 1
     assert rig.count("sidecar_receiver_request_bytes_total", transport="grpc") == 10
     assert rig.buffer.appends == []
+
+
+def measured(cost_usd: float) -> Counted:
+    return ("pricing", "", Measure(TRACE_ID, "generation", cost_usd=cost_usd))
+
+
+def test_what_spans_count_for_is_counted_once_they_are_committed() -> None:
+    """A client that is refused sends them again."""
+    verdicts = Verdicts(Completed(counted=[measured(1.0)]), Completed(counted=[measured(1.0)]))
+    rig = make_rig(process=verdicts)
+    rig.buffer.error = BufferFull("the buffer is full")
+    with pytest.raises(BufferFull):
+        submit(rig, payload(request(span(trace_id=TRACE_ID))))
+    assert verdicts.counted == []
+
+    rig.buffer.error = None
+    submit(rig, payload(request(span(trace_id=TRACE_ID))))
+    submit(rig, payload(request(span(trace_id=TRACE_ID))))
+
+    assert verdicts.counted == [measured(1.0)], "a repeated body counts nothing"

@@ -28,6 +28,8 @@ from sidecar.enrich.limits import Limits
 from sidecar.enrich.prices import PriceBook
 from sidecar.errors import MalformedPayload
 from sidecar.observe.metrics import Metrics
+from sidecar.receive.agent_metrics import AgentMetrics
+from sidecar.receive.masking import nothing_masked
 from sidecar.receive.pipeline import LOGS_INLINE_BYTES, Enrichment, Mask, Pipeline, spans_of
 from sidecar.trace.live import MAX_CONTEXT_BYTES, MAX_TAG_CHARS, MAX_TAGS, LiveTraces
 from sidecar.wire.batch import SpanBatch, decode_protobuf
@@ -61,10 +63,6 @@ class Hider:
             each.attributes[:] = [raw.replace(SECRET, HIDDEN) for raw in each.attributes]
             self.seen += each.attributes
             yield
-
-
-def nothing_masked(_: SpanBatch) -> Iterator[None]:
-    return iter(())
 
 
 def fails(_: SpanBatch) -> Iterator[None]:
@@ -110,7 +108,7 @@ def line(
     metrics = Metrics(CollectorRegistry())
     live = LiveTraces(live_bytes)
     enricher = Enricher(PriceBook.load(TABLE), AgentBook(parse_agents({"agents": list(agents)})), live=live, llm_only=llm_only)
-    parts = Enrichment(enricher, Completer(live, settle_ms=SETTLE_MS, llm_only=llm_only), limits or Limits(), metrics, LOG)
+    parts = Enrichment(enricher, Completer(live, settle_ms=SETTLE_MS, llm_only=llm_only), limits or Limits(), AgentMetrics(), metrics, LOG)
     return Line(Pipeline(mask, parts), parts, metrics)
 
 

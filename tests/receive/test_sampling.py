@@ -19,7 +19,9 @@ from sidecar.enrich.limits import Limits
 from sidecar.enrich.prices import PriceBook
 from sidecar.errors import BufferFull
 from sidecar.observe.metrics import Metrics
+from sidecar.receive.agent_metrics import AgentMetrics
 from sidecar.receive.intake import Intake, Payload
+from sidecar.receive.masking import nothing_masked
 from sidecar.receive.pieces import PIECE_BYTES
 from sidecar.receive.pipeline import Enrichment, Pipeline
 from sidecar.receive.sampling import Sampler, keep_rules_file
@@ -30,7 +32,7 @@ from sidecar.wire.rows import NewRow
 from tests.fakes.clock import FakeClock
 from tests.fakes.langfuse_mapping import plain_attributes
 from tests.receive.rig import LOG, ListBuffer, OneDestination
-from tests.receive.test_pipeline import TABLE, nothing_masked, spans_in
+from tests.receive.test_pipeline import TABLE, spans_in
 from tests.spans import Attributes, request, span
 
 LOW, HIGH = (1).to_bytes(16, "big"), bytes(9) + b"\xff" * 7
@@ -81,7 +83,7 @@ class Line:
 def line(probability: float = 1.0, *, rules: object = None, agents: Sequence[object] = (), llm_only: bool = False, limbo_mib: float = 1.0) -> Line:
     metrics, clock, buffer = Metrics(CollectorRegistry()), FakeClock(), ListBuffer()
     enricher = Enricher(PriceBook.load(TABLE), AgentBook(parse_agents({"agents": list(agents)})), llm_only=llm_only)
-    parts = Enrichment(enricher, Completer(LiveTraces(1 << 20), settle_ms=6000, llm_only=llm_only), Limits(), metrics, LOG)
+    parts = Enrichment(enricher, Completer(LiveTraces(1 << 20), settle_ms=6000, llm_only=llm_only), Limits(), AgentMetrics(), metrics, LOG)
     settings = Sampling(limbo_mib=limbo_mib, decisions_mib=1)
     file = keep_rules_file(settings, {})
     file._good = (file._parse(NO_MINIMUM if rules is None else rules),)

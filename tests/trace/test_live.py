@@ -27,9 +27,11 @@ from sidecar.trace.live import (
     Node,
     Said,
 )
+from sidecar.trace.measure import MEASURE_BYTES, Measure
 
 ONE, TWO, THREE = (bytes([number]) * 16 for number in (1, 2, 3))
 PLAIN = Node(b"parent-1", None, kept=True)
+MEASURE = Measure(ONE, "generation", cost_usd=0.5)
 
 
 def room_for(entries: int) -> LiveTraces:
@@ -133,10 +135,66 @@ def test_content_is_taken_once_in_the_order_of_its_time() -> None:
     assert live.size_bytes == ENTRY_BYTES
 
 
+def test_a_measure_waits_at_its_span_and_is_taken_once() -> None:
+    live = room_for(10)
+    state = live.see(ONE, 0)
+    live.add_span(state, b"span-001", PLAIN)
+    assert live.take_measure(state, b"span-001") is None
+    assert live.keep_measure(state, b"span-001", MEASURE)
+    assert live.size_bytes == ENTRY_BYTES + NODE_BYTES + MEASURE_BYTES
+    assert live.take_measure(state, b"span-001") is MEASURE
+    assert live.take_measure(state, b"span-001") is None
+    assert live.size_bytes == ENTRY_BYTES + NODE_BYTES
+    assert live.take_left() == []
+
+
+def test_a_measure_of_a_span_or_trace_that_is_forgotten_already_cannot_wait() -> None:
+    live = room_for(1)
+    state = live.see(ONE, 0)
+    assert not live.keep_measure(state, b"span-001", MEASURE)
+    live.add_span(state, b"span-001", PLAIN)
+    assert not state.is_live
+    assert not live.keep_measure(state, b"span-001", MEASURE)
+
+
+def test_the_measures_of_a_forgotten_trace_are_left_and_given_once() -> None:
+    live = room_for(3)
+    state = live.see(ONE, 0)
+    live.add_span(state, b"span-001", PLAIN)
+    live.keep_measure(state, b"span-001", MEASURE)
+    for trace_id in (TWO, THREE):
+        live.see(trace_id, 0)
+    assert live.get(ONE) is None
+    assert live.take_left() == [MEASURE]
+    assert live.take_left() == []
+
+
+def test_the_measure_of_a_span_that_makes_room_in_its_trace_is_left() -> None:
+    live = LiveTraces(1 << 30)
+    state = live.see(ONE, 0)
+    for number in range(MAX_NODES + 1):
+        live.add_span(state, number.to_bytes(8), PLAIN)
+        live.keep_measure(state, number.to_bytes(8), MEASURE)
+    assert live.take_left() == [MEASURE]
+    assert live.size_bytes == ENTRY_BYTES + MAX_NODES * (NODE_BYTES + MEASURE_BYTES)
+
+
+def test_of_a_span_that_is_seen_again_only_the_newer_measure_counts() -> None:
+    live = room_for(10)
+    state = live.see(ONE, 0)
+    live.add_span(state, b"span-001", PLAIN)
+    live.keep_measure(state, b"span-001", MEASURE)
+    live.add_span(state, b"span-001", PLAIN)
+    assert live.take_measure(state, b"span-001") is None
+    assert live.take_left() == []
+    assert live.size_bytes == ENTRY_BYTES + NODE_BYTES
+
+
 @settings(max_examples=200)
-@given(st.lists(st.tuples(st.sampled_from([ONE, TWO, THREE]), st.integers(0, 4), st.integers(0, 600), st.integers(0, 20)), max_size=80))
+@given(st.lists(st.tuples(st.sampled_from([ONE, TWO, THREE]), st.integers(0, 6), st.integers(0, 600), st.integers(0, 20)), max_size=80))
 def test_the_table_never_grows_beyond_its_bound(actions: list[tuple[bytes, int, int, int]]) -> None:
     live = LiveTraces(8 * ENTRY_BYTES)
+    waiting = 0
     for trace_id, action, size, number in actions:
         state = live.see(trace_id, 0)
         key = number.to_bytes(8)
@@ -149,11 +207,18 @@ def test_the_table_never_grows_beyond_its_bound(actions: list[tuple[bytes, int, 
                 live.learn(state, f"metadata.{number}", Learned(number % 5, b"z" * size))
             case 3:
                 live.add_content(state, key, message("x" * size, size))
+            case 4:
+                waiting += live.keep_measure(state, key, MEASURE)
+            case 5:
+                waiting -= live.take_measure(state, key) is not None
             case _:
                 live.take_content(state, key)
+        waiting -= len(live.take_left())
         assert live.size_bytes <= 8 * ENTRY_BYTES
         states = [each for each in (live.get(known) for known in (ONE, TWO, THREE)) if each is not None]
         assert live.size_bytes == sum(each.size_bytes for each in states)
+        kept = sum(node.measure is not None for each in states for node in each.nodes.values())
+        assert sum(each.measures for each in states) == kept <= waiting
 
 
 def test_the_stated_size_of_a_span_covers_what_python_takes() -> None:
@@ -220,3 +285,10 @@ def test_no_more_spans_of_a_trace_are_marked_than_the_bound() -> None:
     for number in range(MAX_NODES + 2):
         live.mark_above(state, b"%d" % number, CALL_BELOW)
     assert len(state.above) == MAX_NODES
+
+
+def test_the_stated_size_of_a_measure_covers_what_python_takes() -> None:
+    tokens = tuple(range(1_000_000, 1_000_008))
+    full = Measure(ONE, "generation", "gpt-4o", "openai", 1.5, 0.5, tokens, 0.25, "timeout", ("decision",), 0.75, 100_000, 200_000)
+    parts = (full, full.trace_id, full.duration_s, full.first_token_s, full.cost_usd, full.confidence, tokens, full.signals, *tokens, 300, 300)
+    assert 0.9 * MEASURE_BYTES <= sum(map(sys.getsizeof, parts)) <= MEASURE_BYTES
