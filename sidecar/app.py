@@ -36,6 +36,7 @@ from sidecar.observe.admin import open_admin
 from sidecar.observe.health import Health, Phase
 from sidecar.observe.logs import configure, error_text
 from sidecar.observe.metrics import Metrics
+from sidecar.receive.agent_metrics import AgentMetrics
 from sidecar.receive.auth import Guard
 from sidecar.receive.budget import InFlight
 from sidecar.receive.enrichment import EnrichmentRules, new_enrichment
@@ -108,7 +109,9 @@ async def run(config: Config, env: Mapping[str, str], runner: RunnerFactory | No
     rules, keep_rules = EnrichmentRules(config.enrichment, env), keep_rules_file(config.sampling, env)
     RuleFiles((*rules.files, keep_rules)).load_all()
     spending = Spending(rules.agents.value, clock, log.getChild("budgets"), config.buffer.path)
-    enrichment = new_enrichment(config.enrichment, rules, metrics, log.getChild("enrich"), spending) if config.enrichment.enabled else None
+    agents = AgentMetrics(spending)
+    metrics.registry.register(agents)
+    enrichment = new_enrichment(config.enrichment, rules, metrics, log.getChild("enrich"), agents) if config.enrichment.enabled else None
     in_flight = InFlight(int(config.receivers.in_flight_mib * MIB))
     sampler = None
     if config.sampling.enabled and enrichment is not None:

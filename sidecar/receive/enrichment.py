@@ -25,7 +25,6 @@ from sidecar.enrich.prices import PriceBook
 from sidecar.observe.metrics import Metrics
 from sidecar.receive.agent_metrics import AgentMetrics
 from sidecar.receive.pipeline import Enrichment
-from sidecar.receive.spending import Spending
 from sidecar.rulefiles import RuleFile
 from sidecar.trace.live import LiveTraces
 
@@ -63,19 +62,19 @@ class EnrichmentRules:
             enricher.use_rules(self.signals.value)
 
 
-def new_enrichment(settings: Settings, rules: EnrichmentRules, metrics: Metrics, log: logging.Logger, spending: Spending | None = None) -> Enrichment:
+def new_enrichment(
+    settings: Settings, rules: EnrichmentRules, metrics: Metrics, log: logging.Logger, agents: AgentMetrics | None = None
+) -> Enrichment:
     """Every part of enrichment; ``rules`` have been loaded."""
     llm_only = settings.spans == "llm"
     place = Place(settings.resource, settings.environment, settings.release)
     live = LiveTraces(LIVE_TRACES_BYTES)
     book = AgentBook(rules.agents.value)
-    agents = AgentMetrics(spending)
-    metrics.registry.register(agents)
     return Enrichment(
         Enricher(rules.price_book(), book, rules.signals.value, place, live=live, llm_only=llm_only),
         Completer(live, settle_ms=round(settings.settle_s * 1000), llm_only=llm_only, labels=AgentLabels(book.names)),
         Limits(int(settings.max_value_kib * KIB), int(settings.max_span_kib * KIB)),
-        agents,
+        AgentMetrics() if agents is None else agents,
         metrics,
         log,
     )

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import signal
+import string
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -71,7 +72,7 @@ def gaps(server: Prometheus) -> list[Shown]:
 
 def rule_files(folder: Path) -> dict[str, dict[str, object]]:
     """An agent that is expected to use another model than it does, and a masking policy that gives up early."""
-    agents = {"agents": [{"match": "planner", "model": ["gpt-4o*"], "team": "core", "budget": {"usd_per_day": 1_000_000}}]}
+    agents = {"agents": [{"match": "planner", "model": ["gpt-4o*"], "team": "core", "budget": {"usd_per_day": 1_000_000, "tokens_per_day": 10**9}}]}
     (folder / "agents.yaml").write_text(yaml.safe_dump(agents), encoding="utf-8")
     (folder / "masking.yaml").write_text(yaml.safe_dump({"limits": {"max_hits": HITS_MAX}}), encoding="utf-8")
     return {
@@ -91,7 +92,9 @@ def agents_at_work() -> list[ExportTraceServiceRequest]:
 
 
 def telling() -> list[ExportTraceServiceRequest]:
-    """Spans that make every counter of the content count: an agent's call of an unexpected model without a price, something to mask, a mend, a repeat, no root."""
+    """Spans that make every counter of the content count: an agent's call of an unexpected model without a price, something to mask, a mend, a repeat, no root;
+    a decision, and more agents than labels.
+    """
     call: spans.Attributes = {
         "gen_ai.operation.name": "chat",
         "gen_ai.agent.name": "planner",
@@ -101,7 +104,14 @@ def telling() -> list[ExportTraceServiceRequest]:
     }
     child = spans.request(spans.span(span_id=b"child-01", parent=b"absent-1", attributes=call))
     mended = spans.request(spans.span(trace_id=b"another-trace-01", span_id=b"mended-1", parent=bytes(8)))
-    return [child, child, mended]
+    decision = spans.span(trace_id=b"a-decision-trace", attributes={"agent.decision": "discount", "agent.decision.confidence": 0.75})
+    crowd = [
+        spans.span(
+            trace_id=b"a-crowded-trace.", span_id=number.to_bytes(8), attributes={"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": name}
+        )
+        for number, name in enumerate((f"{one}{two} agent" for one in string.ascii_lowercase for two in string.ascii_lowercase[:10]), 1)
+    ]
+    return [child, child, mended, spans.request(decision), spans.request(*crowd)]
 
 
 def fill(sidecar: Sidecar) -> None:

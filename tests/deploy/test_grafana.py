@@ -7,21 +7,28 @@ import re
 from itertools import combinations
 from pathlib import Path
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from scripts import generate_dashboards
-from scripts.generate_dashboards import COLUMNS, ROWS, SELECT, Query
+from scripts.generate_dashboards import BOARDS, COLUMNS, Board
+from scripts.panels import SELECT, Query
 from tests.acceptance.sending import send_now, traces
-from tests.deploy.test_prometheus import OF_TARGETS, RECORDED, ROOT, documented, grouped, matchers, names, sources
+from tests.deploy.test_prometheus import OF_TARGETS, RECORDED, documented, grouped, matchers, names, sources
 from tests.fakes.langfuse import langfuse_thread
 from tests.processes import sidecar_process
 
-BOARD = ROOT / "deploy" / "grafana" / "health.json"
-QUERIES = [query for row in ROWS for panel in row.panels for query in panel.queries]
+QUERIES = [query for board in BOARDS for row in board.rows for panel in row.panels for query in panel.queries]
+EACH = pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
 
 
-def test_the_dashboard_is_current() -> None:
-    assert BOARD.read_text(encoding="utf-8") == generate_dashboards.text()
+@EACH
+def test_the_dashboard_is_current(board: Board) -> None:
+    assert board.path.read_text(encoding="utf-8") == generate_dashboards.text(board)
+
+
+def test_there_is_no_other_dashboard() -> None:
+    assert {path.name for path in generate_dashboards.FOLDER.glob("*.json")} == {board.path.name for board in BOARDS}
 
 
 def test_every_query_shows_a_metric_of_a_running_process(tmp_path: Path) -> None:
@@ -64,8 +71,9 @@ def test_every_selector_follows_the_choice_of_job_and_instance() -> None:
         assert query.expr.count("{") == query.expr.count(SELECT) > 0, query
 
 
-def test_every_panel_has_its_place_its_number_and_a_sentence() -> None:
-    panels = json.loads(BOARD.read_text(encoding="utf-8"))["panels"]
+@EACH
+def test_every_panel_has_its_place_its_number_and_a_sentence(board: Board) -> None:
+    panels = json.loads(board.path.read_text(encoding="utf-8"))["panels"]
     places = [panel["gridPos"] for panel in panels]
 
     assert len({panel["id"] for panel in panels}) == len(panels)

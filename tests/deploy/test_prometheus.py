@@ -13,10 +13,12 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from scripts.generate_dashboards import ROWS
+from scripts.generate_dashboards import BOARDS
 from sidecar.app import new_metrics
 from sidecar.buffer.ledger import ANSWERED, ENTERED, LEFT, OFFERED, State
 from sidecar.enrich.completer import Outcome
+from sidecar.enrich.facts import ErrorKind, Kind
+from sidecar.enrich.orchestration_rules import SignalKind
 from sidecar.enrich.prices import Reason
 from sidecar.errors import BufferFull, ForwardingLoop, Overloaded, Unexpected
 from sidecar.forward.verdict import PauseReason
@@ -97,7 +99,7 @@ def test_every_series_in_a_rule_exists() -> None:
 
 
 def shown_series() -> set[str]:
-    return {name for row in ROWS for panel in row.panels for query in panel.queries for name in names(query.expr)}
+    return {name for board in BOARDS for row in board.rows for panel in row.panels for query in panel.queries for name in names(query.expr)}
 
 
 def test_every_label_in_a_rule_is_one_of_its_series() -> None:
@@ -117,7 +119,9 @@ def test_every_label_value_in_a_rule_is_one_that_the_code_has() -> None:
         "verdict": {"delivered", "retry", "ambiguous", "pause", "split", "refused"},
         "reason": {*PauseReason, *Reason},
         "outcome": {*Outcome, "failed", "ok", *(error.reason for error in (BufferFull, Overloaded, Unexpected, ForwardingLoop))},
-        "signal": {"traces"},
+        "signal": {"traces", *SignalKind},
+        "operation": {*Kind},
+        "kind": {*ErrorKind},
     }
     checked = [each for rule in (*RECORDED, *ALERTS) for each in matchers(rule.expr) if each.label not in OF_TARGETS | OF_ALERTS]
 

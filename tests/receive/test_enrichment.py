@@ -142,7 +142,10 @@ def rules_without_files() -> EnrichmentRules:
 
 def new_parts(settings: Settings, metrics: Metrics | None = None) -> Enrichment:
     assert settings.agents == settings.models == settings.rules == ""
-    return new_enrichment(settings, rules_without_files(), metrics or Metrics(CollectorRegistry()), LOG)
+    metrics = metrics or Metrics(CollectorRegistry())
+    parts = new_enrichment(settings, rules_without_files(), metrics, LOG)
+    metrics.registry.register(parts.agents)
+    return parts
 
 
 @dataclass

@@ -20,9 +20,11 @@ from sidecar.enrich.prices import PriceBook
 from sidecar.forward.forwarder import run_forwarder
 from sidecar.forward.router import Router
 from sidecar.observe.metrics import Metrics
+from sidecar.receive.agent_metrics import AgentMetrics
 from sidecar.receive.budget import InFlight
 from sidecar.receive.governor import Parts, governed
 from sidecar.receive.intake import Intake, Payload
+from sidecar.receive.masking import nothing_masked
 from sidecar.receive.pipeline import Enrichment, Pipeline
 from sidecar.receive.sampling import Sampler, keep_rules_file
 from sidecar.trace.live import LiveTraces
@@ -30,7 +32,7 @@ from sidecar.wire.encoding import Encoding
 from tests.fakes.clock import FakeClock
 from tests.fakes.langfuse import fake_langfuse
 from tests.forward.rig import INSTANCE, NAME, destination, logger
-from tests.receive.test_pipeline import TABLE, nothing_masked
+from tests.receive.test_pipeline import TABLE
 from tests.spans import request, span
 from tests.waiting import until
 
@@ -55,7 +57,7 @@ def test_ten_minutes_without_the_destination_sample_nothing_and_lose_nothing(tmp
     file = keep_rules_file(settings, {})
     file.load()
     enricher = Enricher(PriceBook.load(TABLE))
-    parts = Enrichment(enricher, Completer(LiveTraces(1 << 20), settle_ms=6000), Limits(), metrics, log)
+    parts = Enrichment(enricher, Completer(LiveTraces(1 << 20), settle_ms=6000), Limits(), AgentMetrics(), metrics, log)
     sampler, in_flight, chance = Sampler(file, settings, enricher.use_find, clock, metrics), InFlight(1 << 20), random.Random(9)
     probabilities: list[float] = []
 
