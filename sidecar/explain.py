@@ -44,6 +44,7 @@ from sidecar.receive.inflate import inflate
 from sidecar.receive.intake import JSON_INLINE_BYTES, Tally
 from sidecar.receive.pieces import PIECE_BYTES, split_request
 from sidecar.receive.pipeline import Mask, Pipeline, spans_of
+from sidecar.receive.sampling import keep_rules_file
 from sidecar.rulefiles import RuleFiles
 from sidecar.wire.attributes import decode
 from sidecar.wire.batch import SpanBatch, decode_protobuf
@@ -133,6 +134,10 @@ class SpanReport(Struct, omit_defaults=True, tag_field="record", tag="span"):
     input: Content | None = None
     output: Content | None = None
     error: str = ""
+    keep_rule: str = ""
+    """Of sampling.yaml: with this span its trace is kept whatever the pressure. What the calls of a trace cost together is not looked at here."""
+    base_probability: float = 1.0
+    """With which its trace is kept without any pressure, if no rule keeps it."""
     drift: dict[str, str] = {}
     signals: dict[str, str] = {}
     context: list[Context] = []
@@ -245,11 +250,15 @@ class _Explainer:
         settings = config.enrichment
         self._mask, self._now_ms, self._values = mask, now_ms, values
         rules = EnrichmentRules(settings, env)
-        RuleFiles(rules.files if settings.enabled else ()).load_all()
+        keep = keep_rules_file(config.sampling, env)
+        samples = settings.enabled and config.sampling.enabled
+        RuleFiles((*(rules.files if settings.enabled else ()), *((keep,) if samples else ()))).load_all()
         book = rules.price_book() if settings.enabled else None
         self._table_date = book.date if book else ""
         self._reader = Enricher(book, place=Place(settings.resource, settings.environment, settings.release)) if book else None
         self._enrichment = new_enrichment(settings, rules, Metrics(CollectorRegistry()), log) if settings.enabled else None
+        if self._enrichment is not None and samples:
+            self._enrichment.enricher.use_find(keep.value.find)
         self._pipeline = Pipeline(self._observed, self._enrichment)
         self._enriched = ExportTraceServiceRequest()
         self._done: list[tuple[list[_Item], list[NewRow]]] = []
@@ -267,7 +276,10 @@ class _Explainer:
         for batch, piece in _batches(body, is_json):
             mended = _mended(batch)
             items = self._items_of(number, _copy(batch.request), piece, mended)
-            completed, _ = await self._pipeline.process(batch, piece, self._now_ms)
+            completed, notes = await self._pipeline.process(batch, piece, self._now_ms)
+            for item, note in zip(items, notes, strict=False):  # without enrichment there are no notes
+                if note.finding is not None:
+                    item.report.keep_rule, item.report.base_probability = note.finding.rule or "", note.finding.base
             enriched = _by_id(spans_of(self._enriched))
             for item in items:
                 found = enriched.get(item.key)

@@ -68,6 +68,8 @@ def _details(span: SpanReport) -> Iterator[tuple[str, str]]:
         elif span.is_call:
             yield label, "none found"
     yield "error", span.error
+    yield "kept by", f"rule {span.keep_rule}" if span.keep_rule else ""
+    yield "sampled", f"by chance, with a probability of {span.base_probability:g}" if span.base_probability < 1 and not span.keep_rule else ""
     sources: dict[str, list[str]] = {}
     for each in span.context:
         sources.setdefault(each.inherited_from, []).append(f"{each.subject} {each.value}")

@@ -236,6 +236,21 @@ def test_enrichment_that_is_off_is_said() -> None:
     assert "enrichment is off" in text_of(found)
 
 
+def test_the_keep_rule_that_a_span_meets_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "sampling.yaml"
+    file.write_text(
+        "rules: [{name: slow-refunds, match: {span: 'refund*'}}]\nprobabilities: [{match: {service: batch}, probability: 0.1}]", encoding="utf-8"
+    )
+    failed = spans.span(span_id=span_id(2), parent=span_id(1), name="chat", attributes=CALL, error="boom")
+    sent = spans.request(made(1, 0, "refund 7", CALL), failed, made(3, 1, "chat", CALL), resource={"service.name": "batch"})
+    found = explanation(sent, f"sampling.rules={file}")
+
+    assert [(span.keep_rule, span.base_probability) for span in found.spans] == [("slow-refunds", 0.1), ("errors", 0.1), ("", 0.1)]
+    text = text_of(found)
+    assert "kept by  rule slow-refunds" in text
+    assert "sampled  by chance, with a probability of 0.1" in text
+
+
 def _redacts(batch: SpanBatch) -> Iterator[None]:
     """A mask that hides one word wherever it stands in a span."""
     for span in spans_of(batch.request):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 import time
 from pathlib import Path
 
@@ -74,6 +75,34 @@ def test_a_base_probability_keeps_whole_traces_by_their_randomness_and_every_err
             assert each.span.trace_state == "ot=th:c"
         else:
             assert f"{METADATA}sampling_rule" in said or f"{METADATA}sampling_rescued" in said or said[f"{METADATA}sampling_adjusted_count"] == "4"
+
+
+def test_keep_rules_are_followed_while_it_runs_and_a_bad_version_changes_nothing(tmp_path: Path) -> None:
+    chance, rules = random.Random(12), tmp_path / "sampling.yaml"
+    rules.write_text("probabilities: [{match: {service: quiet}, probability: 0}]\nminimum_per_minute: 0\n", encoding="utf-8")
+    settings = {**SAMPLED, "sampling": {"enabled": True, "rules": str(rules)}}
+
+    def sampled() -> int:
+        return sidecar.ledger().total("sampled")
+
+    def send() -> None:
+        send_now(sidecar, [request(span(trace_id=chance.randbytes(16)), resource={"service.name": "quiet"})])
+
+    with langfuse_thread() as fake, sidecar_process(tmp_path, fake.url, settings) as sidecar:
+        send()
+        assert sampled() == 1
+
+        rules.write_text("probabilities: nonsense", encoding="utf-8")
+        sidecar.signal(signal.SIGHUP)
+        sidecar.wait_until(lambda: sidecar.metric("sidecar_config_reloads_total", outcome="failed") >= 1, 10, "the refused version")
+        send()
+        assert sampled() == 2
+
+        rules.write_text("{}", encoding="utf-8")
+        sidecar.wait_until(lambda: sidecar.metric("sidecar_config_reloads_total", outcome="ok") >= 1, 10, "the next version")
+        send()
+        assert sampled() == 2
+        assert sidecar.settled().total("delivered") == 1
 
 
 async def lateness_ms(stop: asyncio.Event) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import gzip
 import json
 import logging
@@ -498,32 +497,3 @@ def test_whatever_comes_nothing_raises_and_no_span_is_lost(
         old.spans for old, row in zip(rows, new, strict=True) if isinstance(row, NewRow)
     ]
     assert to.count("failures") == 0
-
-
-def test_a_row_that_passed_a_higher_threshold_while_it_settled_says_so_when_it_is_sealed() -> None:
-    """The backlog around it was shed, so it stands for more."""
-    to = line()
-    (row,) = to.send(child(WITH_CONTENT))
-    raised = sealed(to, dataclasses.replace(row, threshold=3 << 54))
-    (only,) = spans_in(raised)
-
-    assert only.trace_state == "ot=th:c"
-    assert says(raised)["langfuse.observation.metadata.sampling_adjusted_count"] == "4"
-    assert raised.threshold == 3 << 54
-
-
-def test_while_it_presses_values_are_cut_harder_and_spans_say_so() -> None:
-    to = line()
-    assert to.parts is not None
-    long: Attributes = {**WITH_CONTENT, "input.value": "word " * 2000}
-    rows = []
-    for limit in (None, 4096, 1 << 30):
-        to.parts.cut_harder(limit)
-        (row,) = to.send(root(long))
-        rows.append(row)
-
-    whole, cut, again = map(says, rows)
-    assert len(str(cut["input.value"])) < 4096 < len(str(whole["input.value"]))
-    assert whole["input.value"] == again["input.value"]
-    assert [each.get("langfuse.observation.metadata.sampling_degraded") for each in (whole, cut, again)] == [None, "true", None]
-    assert to.metrics.registry.get_sample_value("sidecar_sampling_degraded_spans_total") == 1

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 
-from sidecar.config import Config, Enrichment, Masking
+from sidecar.config import Config, Enrichment, Masking, Sampling
 from sidecar.errors import ConfigError
 from sidecar.receive.masking import nothing_masked
 from sidecar.receive.rules import check_rules, mask_of
@@ -44,18 +45,27 @@ def test_the_problems_of_all_files_are_told_together(tmp_path: Path) -> None:
     policy = written(tmp_path / "masking.yaml", "packs: {secret: off}\nnonsense: 1\n")
     agents = written(tmp_path / "agents.yaml", "agents: [{name: no-match}]\n")
 
+    sampling = written(tmp_path / "sampling.yaml", "rules: [{name: errors, match: {agent: x}}]\n")
+
     with pytest.raises(ConfigError) as caught:
-        check_rules(config(policy, agents), {})
+        check_rules(msgspec.structs.replace(config(policy, agents), sampling=Sampling(rules=str(sampling))), {})
 
     told = "\n".join(caught.value.problems)
-    for part in (f"{policy}: packs.secret", f"{policy}: nonsense", f"{agents}: agents[0].match"):
+    for part in (f"{policy}: packs.secret", f"{policy}: nonsense", f"{agents}: agents[0].match", f"{sampling}: rules[0].name"):
         assert part in told
 
 
 def test_what_is_turned_off_is_not_read(tmp_path: Path) -> None:
     missing = tmp_path / "none.yaml"
 
-    check_rules(Config(enrichment=Enrichment(enabled=False, agents=str(missing)), masking=Masking(enabled=False, policy=str(missing))), {})
+    check_rules(
+        Config(
+            enrichment=Enrichment(enabled=False, agents=str(missing)),
+            masking=Masking(enabled=False, policy=str(missing)),
+            sampling=Sampling(enabled=False, rules=str(missing)),
+        ),
+        {},
+    )
 
     assert mask_of(config(missing, enabled=False), {}) is nothing_masked
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import yaml
@@ -25,14 +25,15 @@ from sidecar.receive.masking import nothing_masked
 from sidecar.receive.pieces import PIECE_BYTES
 from sidecar.receive.pipeline import Enrichment, Pipeline
 from sidecar.receive.sampling import Sampler, keep_rules_file
-from sidecar.sample.decision import ADJUSTED_COUNT, PROBABILITY, RESCUED, RULE, TORN, Priority
+from sidecar.sample.decision import ADJUSTED_COUNT, DEGRADED, PROBABILITY, RESCUED, RULE, TORN, Priority
 from sidecar.trace.live import LiveTraces
 from sidecar.wire.encoding import Encoding
 from sidecar.wire.rows import NewRow
 from tests.fakes.clock import FakeClock
 from tests.fakes.langfuse_mapping import plain_attributes
 from tests.receive.rig import LOG, ListBuffer, OneDestination
-from tests.receive.test_pipeline import TABLE, spans_in
+from tests.receive.test_pipeline import TABLE, WITH_CONTENT, child, nothing_masked, root, sealed, spans_in
+from tests.receive.test_pipeline import line as pipeline_line
 from tests.spans import Attributes, request, span
 
 LOW, HIGH = (1).to_bytes(16, "big"), bytes(9) + b"\xff" * 7
@@ -265,3 +266,32 @@ def test_new_rules_hold_for_what_comes_from_then_on() -> None:
 
     assert to.buffer.ledger["stored"] == 2
     assert says(to.rows[1])[0][RULE] == "gold"
+
+
+def test_a_row_that_passed_a_higher_threshold_while_it_settled_says_so_when_it_is_sealed() -> None:
+    """The backlog around it was shed, so it stands for more."""
+    to = pipeline_line()
+    (row,) = to.send(child(WITH_CONTENT))
+    raised = sealed(to, replace(row, threshold=3 << 54))
+    (only,) = spans_in(raised)
+
+    assert only.trace_state == "ot=th:c"
+    assert says(raised)[0][ADJUSTED_COUNT] == "4"
+    assert raised.threshold == 3 << 54
+
+
+def test_while_it_presses_values_are_cut_harder_and_spans_say_so() -> None:
+    to = pipeline_line()
+    assert to.parts is not None
+    long: Attributes = {**WITH_CONTENT, "input.value": "word " * 2000}
+    rows = []
+    for limit in (None, 4096, 1 << 30):
+        to.parts.cut_harder(limit)
+        (row,) = to.send(root(long))
+        rows.append(row)
+
+    whole, cut, again = (says(row)[0] for row in rows)
+    assert len(str(cut["input.value"])) < 4096 < len(str(whole["input.value"]))
+    assert whole["input.value"] == again["input.value"]
+    assert [each.get(DEGRADED) for each in (whole, cut, again)] == [None, "true", None]
+    assert to.metrics.registry.get_sample_value("sidecar_sampling_degraded_spans_total") == 1
