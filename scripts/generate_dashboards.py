@@ -106,6 +106,42 @@ HEALTH = (
         ),
     ),
     Row(
+        "Sampling",
+        (
+            Panel(
+                "Keep probability",
+                "percentunit",
+                (
+                    Query(gauge("sidecar_sampling_keep_probability"), "{{instance}}"),
+                    Query(gauge("sidecar_sampling_budget_cap"), "{{instance}} budget: {{budget}}"),
+                ),
+                "What pressure and budgets allow; 1 while everything is kept.",
+            ),
+            Panel(
+                "Pressure by signal",
+                "none",
+                (Query(gauge("sidecar_sampling_signal_pressure"), "{{instance}} {{signal}}"),),
+                "Each signal divided by its set-point; over 1 traces are left out.",
+            ),
+            Panel(
+                "Adjusted spans",
+                "cps",
+                (Query(counted("sidecar_sampling_adjusted_spans_total", "agent"), "{{agent}}"),),
+                "What the kept spans stand for.",
+            ),
+            Panel(
+                "Rescues and what keep rules could not grant",
+                "cps",
+                (
+                    Query(counted("sidecar_sampling_torn_rescues_total", "instance"), "{{instance}} torn rescues"),
+                    Query(counted("sidecar_sampling_excess_spans_total", "rule"), "excess: {{rule}}"),
+                    Query(counted("sidecar_sampling_shed_adjusted_spans_total", "instance"), "{{instance}} shed, adjusted"),
+                ),
+                "Ought to be 0.",
+            ),
+        ),
+    ),
+    Row(
         "Delivery",
         (
             Panel(

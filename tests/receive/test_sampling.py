@@ -32,7 +32,7 @@ from sidecar.wire.rows import NewRow
 from tests.fakes.clock import FakeClock
 from tests.fakes.langfuse_mapping import plain_attributes
 from tests.receive.rig import LOG, ListBuffer, OneDestination
-from tests.receive.test_pipeline import TABLE, WITH_CONTENT, child, nothing_masked, root, sealed, spans_in
+from tests.receive.test_pipeline import TABLE, WITH_CONTENT, child, root, sealed, spans_in
 from tests.receive.test_pipeline import line as pipeline_line
 from tests.spans import Attributes, request, span
 
