@@ -140,7 +140,8 @@ def stage_s(load: Workload, enricher: Enricher) -> tuple[float, float]:
     """Seconds of CPU of parsing and the whole stage, with what it knows of agents, models and signals beside the steps; and of completing
     the spans by their traces, which are new each time. Nothing is masked in between.
     """
-    completer = Completer(LiveTraces(LIVE_BYTES), settle_ms=6000)
+    enricher.live = live = LiveTraces(LIVE_BYTES)
+    completer = Completer(live, settle_ms=6000)
     now = time.process_time
     enriching = completing = 0.0
     for body in load.requests:

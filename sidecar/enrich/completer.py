@@ -293,9 +293,7 @@ class Completer:
         trace.notes.append((note, said))
 
     def _take_in_calls(self, state: TraceState, note: Note) -> None:
-        """Remember a call, and of the spans around that one lies below them; where the root has come, nothing is above any more, and only its answer."""
-        if note.call is not None and note.call.answer is not None and note.call.tokens is not None:
-            self._live.add_answer(note.call.answer, note.span.span_id)
+        """Remember a call, and of the spans around that one lies below them; not where the root has come, because nothing is above any more."""
         if state.root_seen:
             return
         span_id = note.span.span_id

@@ -24,14 +24,14 @@ def mark_earlier(seen: Sequence[Seen], live: LiveTraces) -> None:
     for view, facts in seen:
         if not facts.is_call:
             continue
-        this, state = call_of(view, facts), live.get(view.trace_id)
-        first = live.answered(this.answer) if this.answer is not None else None
-        if first is not None and first != view.span_id:
-            facts.is_call = False
-        elif state is not None and (state.calls or state.above):
+        state = live.get(view.trace_id)
+        if state is not None and (state.calls or state.above):
             if parents is None:
                 parents = {(other.trace_id, other.span_id): (other, about) for other, about in seen}
-            facts.is_call = not (_adds_up(view, state) or _is_within(view, state, parents) or _is_known(view, this, state))
+            facts.is_call = not (_adds_up(view, state) or _is_within(view, state, parents) or _is_known(view, facts, state))
+        answer = answer_id(view) if facts.is_call else None
+        if answer is not None:
+            facts.is_call = live.is_first(hash(answer), view.span_id, counts=facts.usage is not None)
 
 
 def count_lone_agents(seen: Sequence[Seen], live: LiveTraces | None) -> None:
@@ -115,13 +115,17 @@ def _is_within(view: SpanView, state: TraceState, spans: dict[tuple[bytes, bytes
     return False
 
 
-def _is_known(view: SpanView, this: Call, state: TraceState) -> bool:
+def _is_known(view: SpanView, facts: Facts, state: TraceState) -> bool:
     """Whether another instrumentation has shown the call, with the same model, tokens and time. A span that is sent again is itself."""
-    return view.span_id not in state.calls and any(_is_same(this, call) for call in state.calls.values())
+    if facts.usage is None or view.span_id in state.calls:
+        return False
+    tokens = facts.usage.total
+    alike = [call for call in state.calls.values() if call.tokens == tokens]
+    return bool(alike) and any(_is_same(call_of(view, facts), call) for call in alike)
 
 
 def _is_same(this: Call, other: Call) -> bool:
-    if this.tokens is None or this.tokens != other.tokens or this.scope == other.scope or (this.answer is not None and other.answer is not None):
-        return False
+    if this.scope == other.scope or (this.answer is not None and other.answer is not None):
+        return False  # of two answers with the same id this is not asked
     outer, inner = (this, other) if this.start_ns <= other.start_ns and this.end_ns >= other.end_ns else (other, this)
     return outer.start_ns <= inner.start_ns and inner.end_ns <= outer.end_ns and not set(this.models).isdisjoint(other.models)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import Protocol
 
@@ -69,7 +70,8 @@ class _Around:
 class Enricher:
     """A stage. It keeps what makes the next span cheaper (values seen, shapes of spans seen, prices, agents) and nothing of a trace.
 
-    ``live`` is asked what earlier requests showed of a trace's calls; whoever completes the notes writes it.
+    ``live`` is asked what earlier requests showed of a trace's calls, and learns which answers counted; the rest is written by whoever
+    completes the notes.
 
     Memory, at most: the memo 4,096 short attributes and 1,024 keys, about 3 MB; plans, prices, agents and signals as their modules say.
     """
@@ -134,12 +136,13 @@ class Enricher:
         request = batch.request
         seen = self.read(request)
         relate(seen, self.live)
+        rooted = {view.trace_id for view, _ in seen if view.is_root}
         following = iter(seen)
         notes: list[Note] = []
         for resource_spans in request.resource_spans:
             around = _Around(resource_spans)
             count = sum(len(scope_spans.spans) for scope_spans in resource_spans.scope_spans)
-            notes += [self._enrich(view.span, around, view, facts) for view, facts in islice(following, count)]
+            notes += [self._enrich(view.span, around, view, facts, rooted) for view, facts in islice(following, count)]
         if self._llm_only:
             _take_out(batch, notes)
         return notes
@@ -174,13 +177,13 @@ class Enricher:
             self._failed(error)
             return Facts("")
 
-    def _enrich(self, span: Span, around: _Around, view: SpanView, facts: Facts) -> Note:
+    def _enrich(self, span: Span, around: _Around, view: SpanView, facts: Facts, rooted: AbstractSet[bytes]) -> Note:
         kind = facts.kind
         if self._llm_only and kind is _INFRA:
             return Note(span, kind, kept=False)
         try:
             agent = self._agent(span, around, view, facts)
-            call = call_of(view, facts) if facts.is_call and self.live is not None else None
+            call = call_of(view, facts) if facts.is_call and self.live is not None and view.trace_id not in rooted else None
             model, signals = self._models.known(facts), read_signals(view, facts, self._rules)
             cost = self.price(view, facts)
             if isinstance(cost, Unpriced):

@@ -60,4 +60,4 @@ class Note(msgspec.Struct, frozen=True, gc=False):
     finding: Finding | None = None
     """None: nobody asked, or the span could not be read."""
     call: Call | None = None
-    """A call that counts, for the requests to come."""
+    """A call that counts, of a trace whose root is not in the request."""

@@ -214,16 +214,14 @@ class LiveTraces:
                 self._grow(state, CALL_BYTES)
         calls[span_id] = call
 
-    def add_answer(self, answer: int, span_id: bytes) -> None:
-        """Remember the span that counted for an answer (``Call.answer``), unless another did before."""
-        if answer not in self._answers:
+    def is_first(self, answer: int, span_id: bytes, *, counts: bool) -> bool:
+        """Whether no other span counted for an answer (``Call.answer``) lately, in whatever trace; this one is remembered if it ``counts``."""
+        first = self._answers.get(answer)
+        if first is None and counts:
             if len(self._answers) >= MAX_ANSWERS:
                 del self._answers[next(iter(self._answers))]
             self._answers[answer] = span_id
-
-    def answered(self, answer: int) -> bytes | None:
-        """The first span that counted for an answer, of whatever trace; None when none did lately."""
-        return self._answers.get(answer)
+        return first is None or first == span_id
 
     def mark_above(self, state: TraceState, span_id: bytes, below: int) -> None:
         """Remember of a span and of all known ones around it what lies below; at most ``MAX_NODES`` of a trace."""

@@ -243,18 +243,18 @@ def test_of_the_calls_of_a_trace_the_newest_are_remembered() -> None:
     assert state.size_bytes == ENTRY_BYTES + MAX_CALLS * CALL_BYTES
 
 
-def test_an_answer_is_known_by_the_first_span_that_counted_for_it() -> None:
+def test_an_answer_counts_for_the_first_span_that_counts() -> None:
     live = LiveTraces(1 << 20)
-    live.add_answer(1, b"one")
-    live.add_answer(1, b"two")
-    assert (live.answered(1), live.answered(2)) == (b"one", None)
+    told = [(b"zero", False), (b"one", True), (b"two", True), (b"one", True), (b"zero", False)]
+    assert [live.is_first(1, span_id, counts=counts) for span_id, counts in told] == [True, True, False, True, False]
+    assert live.is_first(2, b"two", counts=True)
 
 
 def test_no_more_answers_are_remembered_than_the_bound() -> None:
     live = LiveTraces(1 << 20)
     for number in range(MAX_ANSWERS + 1):
-        live.add_answer(number, b"s")
-    assert (live.answered(0), live.answered(1), live.answered(MAX_ANSWERS)) == (None, b"s", b"s")
+        live.is_first(number, b"s", counts=True)
+    assert [live.is_first(number, b"t", counts=False) for number in (0, 1, MAX_ANSWERS)] == [True, False, False]
 
 
 def test_what_lies_below_is_marked_up_to_the_first_unknown_span_and_loses_what_is_bounded() -> None:

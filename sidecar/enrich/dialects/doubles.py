@@ -18,7 +18,7 @@ from sidecar.enrich.view import SpanView
 
 MAX_DEPTH = 64
 """Parents that are followed; deeper trees, and circles, end there."""
-_RESPONSE_IDS = ("gen_ai.response.id", "ai.response.id", "llm.response.id", "gen_ai.thread.run.id")
+_RESPONSE_IDS = ("ai.response.id", "llm.response.id", "gen_ai.thread.run.id")
 """The last is a run of a hosted agent, which is asked again and again until it is done."""
 _ID = re.compile(r'\{"id": ?"([\w.:-]{8,200})"')
 _INNER_IDS = ('"chatcmpl-', '"resp_', '"msg_')
@@ -70,7 +70,7 @@ def _same_answer(calls: Sequence[Seen]) -> None:
 
 def answer_id(view: SpanView) -> str | None:
     """The id that the provider gave its answer: an attribute, or the beginning of the answer itself."""
-    answer = view.first(*_RESPONSE_IDS)
+    answer = view.text("gen_ai.response.id") or view.first(*_RESPONSE_IDS)
     if answer is None:
         for key in ("output.value", "mlflow.spanOutputs"):
             text = view.text(key) or ""
