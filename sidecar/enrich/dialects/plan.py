@@ -12,13 +12,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from operator import itemgetter
+from sys import intern
 
 from msgspec.structs import replace
 
 from sidecar.enrich.dialects import labels
 from sidecar.enrich.dialects.detect import dialect_of
 from sidecar.enrich.dialects.dialect import Dialect
-from sidecar.enrich.dialects.keys import DECLARATIONS, FIELDS, GENAI_PREFIXES, INFRA_PREFIXES, MODEL_KEYS, TOOL_KEYS
+from sidecar.enrich.dialects.keys import DECLARATIONS, FIELDS, GENAI_PREFIXES, INFRA_PREFIXES, MODEL_KEYS, OPERATION, TOOL_KEYS
 from sidecar.enrich.dialects.sources import Sources, sources_of
 from sidecar.enrich.facts import Facts, Kind
 from sidecar.enrich.recent import Recent
@@ -96,6 +97,8 @@ class Plan:
     """Attributes of Facts that one text holds, with their keys and readers."""
     few: tuple[tuple[str, tuple[str, ...], Reader], ...]
     """Likewise, those that have few values."""
+    few_by: str
+    """Stands for all that ``few``, and what the span is, are worked out by beside values; equal for many plans, and one object then."""
     few_said: Callable[[Mapping[str, Value]], object] | None
     """All that declarations and those attributes are read from, as one key; None when there are none."""
     decides_kind: bool
@@ -122,17 +125,23 @@ def make_plan(scope: str, keys: Collection[str]) -> Plan:
     declarations = tuple((key, kinds) for key, kinds in DECLARATIONS.items() if key in there)
     few = tuple((name, fields[field], reader) for field, (name, reader) in _FEW.items() if field in fields)
     few_keys = dict.fromkeys((*(key for key, _ in declarations), *(key for _, keys, _ in few for key in keys)))
+    counts = tuple((name, fields[field]) for field, name in _COUNTS.items() if field in fields)
+    sources = sources_of(scope, there, dialect.inputs, dialect.outputs)
+    fallback = _fallback(there)
+    decides_kind = dialect.kind is None and dialect.undeclared is None
+    beside = (fallback, bool(counts), bool(sources.inputs or sources.outputs), OPERATION in there, decides_kind)
     return Plan(
         dialect,
         declarations,
-        _fallback(there),
+        fallback,
         fields,
         tuple((name, fields[field], reader) for field, (name, reader) in _NAMES.items() if field in fields),
         few,
+        intern(repr((dialect.name, tuple(few_keys), [each[:2] for each in few], beside))),
         itemgetter(*few_keys) if few_keys else None,
-        dialect.kind is None and dialect.undeclared is None,
-        tuple((name, fields[field]) for field, name in _COUNTS.items() if field in fields),
-        sources_of(scope, there, dialect.inputs, dialect.outputs),
+        decides_kind,
+        counts,
+        sources,
         traits_of(there),
         "error_type" in fields or "level" in fields,
         "first_token_s" in fields or "first_token_ms" in fields or "completion_start" in fields,
@@ -169,12 +178,13 @@ class Plans:
     At least the 1,024 key-sets that were used last are remembered. A plan and its keys take 2 KB (20 keys, of which ten are
     read), at most 9 KB (64 keys, all read, 2,048 characters, ASCII only). Bound: 2,048 plans x 9 KB = 18 MB; a busy deployment
     with a hundred key-sets needs 0.2 MB. Keys are chosen by users, so spans with more or longer keys get a plan of
-    their own every time. Facts: 1,024 x 6 KB (``MAX_CHARACTERS`` of names, as they are and as they are read, ASCII only) = 6 MB; usually 0.6 MB.
+    their own every time. Facts: 1,024 x 8 KB (``MAX_CHARACTERS`` of names, as they are and as they are read, and of the keys they are
+    read from, ASCII only) = 8 MB; usually 0.6 MB.
     """
 
     def __init__(self, entries: int = 2048, facts: int = 1024) -> None:
         self._plans: Recent[tuple[str, ...], Plan] = Recent(entries)
-        self._facts: Recent[tuple[Plan, object], Facts] = Recent(facts)
+        self._facts: Recent[tuple[str, object], Facts] = Recent(facts)
 
     def __len__(self) -> int:
         return len(self._plans)
@@ -197,7 +207,7 @@ class Plans:
         """The caller's own copy of what ``read`` makes of ``plan.few`` and the declarations, which it must read from nothing else."""
         if plan.few_said is None:
             return read(view, plan)
-        key = (plan, plan.few_said(view.values))
+        key = (plan.few_by, plan.few_said(view.values))
         try:
             known = self._facts.get(key)
         except TypeError:  # a list or a map where a name should be

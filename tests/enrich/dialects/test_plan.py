@@ -134,3 +134,13 @@ def test_no_more_facts_are_remembered_than_the_bound() -> None:
     for number in range(100):
         assert read_facts(view({**CHAT, "gen_ai.request.model": f"m{number}"}), plans).model_requested == f"m{number}"
         assert len(plans._facts) <= 8
+
+
+def test_plans_that_differ_in_what_nobody_reads_share_facts_and_others_do_not() -> None:
+    plans = Plans()
+    for number in range(3):
+        assert read_facts(view({**CHAT, f"app.field_{number}": "x"}), plans).model_requested == "m"
+    assert (len(plans), len(plans._facts)) == (3, 1)
+    for other in ({"gen_ai.request.model": "m"}, {"gen_ai.operation.name": "m", "gen_ai.response.model": "chat"}, {"gen_ai.operation.name": "chat"}):
+        assert read_facts(view(other), plans) == read_facts(view(other))
+    assert len(plans._facts) == 4
