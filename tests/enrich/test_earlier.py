@@ -94,6 +94,13 @@ def test_of_agents_in_each_other_the_innermost_counts() -> None:
     assert traffic.send("outer", AGENT, "root") is None
 
 
+def test_of_agents_in_each_other_in_one_request_the_innermost_counts() -> None:
+    outer = span(span_id=b"outer...", attributes=AGENT)
+    inner = span(span_id=b"inner...", parent=b"outer...", attributes=AGENT)
+    for order in ((outer, inner), (inner, outer)):
+        assert Traffic().take(decode_protobuf(request(*order).SerializeToString())) == {b"inner...": 7}
+
+
 def test_agents_side_by_side_count_each() -> None:
     traffic = Traffic()
     assert [traffic.send("one", AGENT, "root"), traffic.send("two", AGENT, "root")] == [7, 7]
