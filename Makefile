@@ -83,6 +83,10 @@ simulate: $(VENV)/dev.stamp ## Show that sampled counts are unbiased; a minute
 bench: $(VENV)/dev.stamp ## Measure CPU a span, memory and answer times
 	$(BIN)/python -m bench.relay $(ARGS)
 
+.PHONY: soak
+soak: $(VENV)/dev.stamp ## Half an hour of load and trouble on the real process: nothing lost, memory flat
+	$(BIN)/python -m bench.soak $(ARGS)
+
 .PHONY: lock
 lock: $(VENV)/dev.stamp ## Resolve the lock files anew
 	$(PIP) uv

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sidecar.wire import strict_pb2
 
@@ -108,11 +108,21 @@ def template(spans: int, span_bytes: int, spans_per_trace: int, seed: int) -> by
     return request.SerializeToString()
 
 
+class Template:
+    """A serialized request whose trace ids are filled in."""
+
+    def __init__(self, body: bytes) -> None:
+        pieces = re.split(rb"\x00TRACE-ID-(\d{6})", body)
+        self._texts, self._order = pieces[0::2], [int(number) for number in pieces[1::2]]
+        self.traces = max(self._order) + 1
+
+    def fill(self, ids: Sequence[bytes]) -> bytes:
+        """The request with these trace ids, of 16 bytes each, one for each of its ``traces``."""
+        return b"".join([*(text + ids[n] for text, n in zip(self._texts, self._order, strict=False)), self._texts[-1]])
+
+
 def copies(body: bytes, seed: int) -> Iterator[bytes]:
     """Copies of a template without end, each with trace ids of its own, so that none is a repeated request."""
-    rng = random.Random(seed)
-    pieces = re.split(rb"\x00TRACE-ID-(\d{6})", body)
-    texts, order = pieces[0::2], [int(number) for number in pieces[1::2]]
+    rng, form = random.Random(seed), Template(body)
     while True:
-        ids = [rng.randbytes(16) for _ in range(max(order) + 1)]
-        yield b"".join([*(text + ids[n] for text, n in zip(texts, order, strict=False)), texts[-1]])
+        yield form.fill([rng.randbytes(16) for _ in range(form.traces)])

@@ -79,6 +79,13 @@ class Recording:
         with self._lock:
             return set(self.received)
 
+    def hand_over(self) -> Counter[SpanId]:
+        """What was received since the last time, and forget it: for runs whose spans are too many to remember."""
+        with self._lock:
+            received, self.received = self.received, Counter()
+            self.requests.clear()
+        return received
+
     def duplicates(self) -> int:
         """Spans taken more than once, counted each time."""
         with self._lock:

@@ -67,6 +67,10 @@ class Script:
     def recover(self) -> None:
         self._standing = None
 
+    def forget(self) -> None:
+        """Take back the steps that no request used yet."""
+        self._steps.clear()
+
     def hang_next(self, n: int, *, keep: bool = True) -> None:
         """Read the next ``n`` exports and never answer."""
         self._steps.extend([Step(Kind.HANG, keep=keep)] * n)
