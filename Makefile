@@ -87,6 +87,14 @@ bench: $(VENV)/dev.stamp ## Measure CPU a span, memory and answer times
 soak: $(VENV)/dev.stamp ## Half an hour of load and trouble on the real process: nothing lost, memory flat
 	$(BIN)/python -m bench.soak $(ARGS)
 
+.PHONY: simulation
+simulation: $(VENV)/dev.stamp ## Thousands of simulated runs with kills, faults and outages
+	$(BIN)/python -m tests.simulation $(ARGS)
+
+.PHONY: fuzz
+fuzz: $(VENV)/dev.stamp ## A minute of fuzzing for each of the parsers, masking and the configuration
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
 .PHONY: lock
 lock: $(VENV)/dev.stamp ## Resolve the lock files anew
 	$(PIP) uv

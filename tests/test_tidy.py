@@ -73,9 +73,9 @@ def test_nothing_is_left_for_later_without_an_issue() -> None:
 
 
 def test_no_test_sleeps() -> None:
-    """Tests wait on conditions with a deadline; fakes and pollers wait in one named place."""
+    """Tests wait on conditions with a deadline; fakes and pollers wait in one named place, and in simulations time is virtual."""
     pattern = re.compile(r"\btime\.sleep\(|asyncio\.sleep\((?!0\))")
-    waiting = {"tests/fakes", "tests/waiting.py", "tests/processes.py"}
+    waiting = {"tests/fakes", "tests/waiting.py", "tests/processes.py", "tests/simulation"}
 
     found = [
         name(path)

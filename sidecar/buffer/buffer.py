@@ -20,7 +20,7 @@ from sidecar.buffer.disk import MIB, Disk
 from sidecar.buffer.lanes import Lanes
 from sidecar.buffer.leases import Append, Buried, Lane, LaneStatus, Lease, LeaseLimit, Outcome, Settled
 from sidecar.buffer.ledger import Ledger
-from sidecar.buffer.opening import Opened, opened
+from sidecar.buffer.opening import Connect, Opened, connect, opened
 from sidecar.buffer.records import Backlog, Choice, Filter, Gone, Group, Kind, Page, Settlement, Shed
 from sidecar.buffer.runner import RunnerFactory, hybrid, threaded
 from sidecar.buffer.shedder import NEVER, Shedder, Told
@@ -118,8 +118,15 @@ class Buffer:
         self._worker.hasten(trace_ids)
 
     async def seal_all(self, seal_early: Seal | None = None) -> int:
-        """Seal every settling row now, because nothing more will come; returns how many. ``seal_early`` seals those whose time is not over."""
-        return await self._tending.seal_due() + await self._tending.seal_due(NEVER_MS, seal_early)
+        """Seal every settling row now, because nothing more will come; returns how many. ``seal_early`` seals those whose time is not over.
+
+        While the disk takes nothing they stay as they are, for the next start, and 0 is returned.
+        """
+        try:
+            return await self._tending.seal_due() + await self._tending.seal_due(NEVER_MS, seal_early)
+        except DiskRefused:
+            self._log.warning("rows that wait for their trace stay so until the next start: the disk is full")
+            return 0
 
     def status(self, destination: str) -> LaneStatus:
         return self._lanes[destination].status()
@@ -341,14 +348,16 @@ async def open_buffer(
     runner: RunnerFactory | None = None,
     seal: Seal | None = None,
     disk: Disk | None = None,
+    connector: Connect = connect,
 ) -> AsyncIterator[Buffer]:
     """Hold the buffer open. Leaving the block commits what waits, checkpoints and marks the file clean.
 
     ``seal`` looks at each row that is due to be sealed and returns its rewritten form, None for as it is, or ``Omit``.
-    ``runner``: where the core runs, by default what suits ``durability`` (see ``runner.py``).
+    ``runner``: where the core runs, by default what suits ``durability`` (see ``runner.py``). ``disk`` and ``connector``
+    are what faults are injected through.
     Raises BufferUnwritable, BufferLocked or BufferError; inside, damage ends the block with BufferBroken.
     """
-    with opened(settings, clock.wall_ms, log, disk) as file:
+    with opened(settings, clock.wall_ms, log, disk, connector) as file:
         if runner is None:
             runner = threaded if settings.durability == "full" else hybrid
         async with runner(file.core.db) as where:

@@ -140,7 +140,8 @@ class Tending:
         return sealed
 
     async def _sealing(self) -> None:
-        await self._worker.submit(self._note_next_seal)
+        self._worker.next_seal_ms = 0  # due at once, should the first look fail
+        await self._guarded(lambda: self._worker.submit(self._note_next_seal))
         while True:
             while (left_s := self._seal_in_s()) > 0:
                 await self._worker.sooner.rest(left_s)

@@ -73,6 +73,10 @@ class Breaker:
         self._move(State.HALF_OPEN)
         return Permit(self._epoch)
 
+    def honours(self, permit: Permit) -> bool:
+        """Whether a permit may still be used: the state is the one that it was given in."""
+        return permit.epoch == self._epoch
+
     def withdraw(self, permit: Permit) -> None:
         """The permit was not used after all: a probe can be had again at once."""
         if permit.epoch == self._epoch and self.state is State.HALF_OPEN:

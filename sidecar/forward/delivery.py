@@ -24,7 +24,7 @@ from typing import Protocol
 from sidecar.buffer.leases import Buried, Lease, Outcome, Settled
 from sidecar.clock import Clock
 from sidecar.config import Forward
-from sidecar.errors import SidecarError
+from sidecar.errors import BufferFull, SidecarError
 from sidecar.forward.batch import Ceiling, halves, size_of
 from sidecar.forward.breaker import Breaker, Permit
 from sidecar.forward.client import Body
@@ -87,6 +87,11 @@ class Line:
     def suspect(self, row: Row, mark: int) -> None:
         """Remember that ``row`` was refused when ``mark`` requests had been taken."""
         self.suspects.setdefault(row.id, mark)
+        _bound(self.suspects)
+
+    def put_off(self, row: Row) -> None:
+        """``row`` was refused and can't be divided while the disk is full: leave it until another request was taken."""
+        self.suspects[row.id] = self.successes
         _bound(self.suspects)
 
     def blames(self, rows: tuple[Row, ...], reply: Answer | Failure) -> bool:
@@ -185,7 +190,7 @@ class Delivery:
         """One request and what it says of the destination."""
         line = self._line
         started_s = line.clock.monotonic()
-        if self._permit is None:
+        if self._permit is None or not line.breaker.honours(self._permit):  # the lease took its time, and the breaker opened meanwhile
             self._permit = line.breaker.admit(started_s)
         if self._permit is None:
             return None
@@ -246,7 +251,11 @@ class Delivery:
         """What to send instead of a part that was refused, first half last; a span that can't be divided is buried or suspect."""
         line = self._line
         mark = line.successes if part.mark is None else part.mark
-        rows = part.rows if len(part.rows) > 1 else await self._open_row(part.rows[0])
+        try:
+            rows = part.rows if len(part.rows) > 1 else await self._open_row(part.rows[0])
+        except BufferFull:
+            line.put_off(part.rows[0])
+            return []
         if len(rows) > 1:
             return [Part(half, mark) for half in reversed(halves(rows))]
         row = part.rows[0]
@@ -259,7 +268,7 @@ class Delivery:
         return []
 
     async def _open_row(self, row: Row) -> tuple[Row, ...]:
-        """A row becomes one for each of its spans, in the buffer too; nothing if it has but one."""
+        """A row becomes one for each of its spans, in the buffer too; nothing if it has but one. Raises BufferFull when the disk is."""
         parts = await asyncio.to_thread(_span_rows, row) if row.spans > 1 else []
         if len(parts) < 2:
             return ()

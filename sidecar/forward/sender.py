@@ -158,7 +158,8 @@ class LangfuseSender:
         if status.backlog_rows or status.fresh_bytes >= self._line.ceiling.limit_bytes or status.fresh_spans >= settings.batch_spans:
             return 0.0
         oldest_ms = status.oldest_received_ms
-        waited_s = 0.0 if oldest_ms is None else max(0.0, (self._line.clock.wall_ms() - oldest_ms) / 1000)
+        # a row from the future came before the clock was set back: it does not linger until the clock is there again
+        waited_s = 0.0 if oldest_ms is None else abs(self._line.clock.wall_ms() - oldest_ms) / 1000
         return self._linger_s - waited_s
 
     def _lane(self, status: LaneStatus) -> Lane:

@@ -120,6 +120,7 @@ async def buffer(
     runner: RunnerFactory | None = None,
     seal: Seal | None = None,
     disk: Disk | None = None,
+    connector: Connect = connect,
     **values: object,
 ) -> AsyncIterator[Buffer]:
     async with open_buffer(
@@ -130,6 +131,7 @@ async def buffer(
         runner=runner,
         seal=seal,
         disk=disk,
+        connector=connector,
     ) as found:
         yield found
 

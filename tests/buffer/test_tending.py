@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from dataclasses import replace as changed
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from sidecar.buffer.tending import CHECKPOINT_S, DISK_S, EXPIRY_S, SEAL_LOOK_S, 
 from sidecar.errors import BufferFull
 from sidecar.wire.rows import NewRow
 from tests.buffer.builders import ANY, append, buffer, lease_all, row, run
-from tests.buffer.test_core import ScriptedDisk
+from tests.buffer.test_core import FaultyConnection, ScriptedDisk, faulty
 from tests.fakes.clock import FakeClock
 from tests.waiting import until
 
@@ -265,7 +266,44 @@ def test_a_wall_clock_that_jumps_ahead_is_noticed(tmp_path: Path) -> None:
             await clock.settle()
             clock._start_ms += 3_600_000
             await clock.advance(SEAL_LOOK_S)
+
+
+def test_a_disk_that_fails_at_the_first_look_does_not_end_the_buffer(tmp_path: Path) -> None:
+    """What the file holds after a start is sealed as soon as it can be read."""
+
+    def failing(path: str) -> sqlite3.Connection:
+        connection = faulty(path)
+        assert isinstance(connection, FaultyConnection)
+        connections.append(connection)
+        return connection
+
+    connections: list[FaultyConnection] = []
+
+    async def body() -> None:
+        clock = FakeClock()
+        async with buffer(tmp_path / "b.db", clock=clock, runner=inline) as found:
+            await found.append(append(row(b"a", seal_at_ms=clock.wall_ms())))
+        async with buffer(tmp_path / "b.db", clock=clock, runner=inline, connector=failing) as found:
+            connections[0].countdown = 0
+            await clock.settle()
+            assert connections[0].countdown == -1
+            await clock.advance(SEAL_PAUSE_S)
             (lease,) = await lease_all(found)
             assert lease.rows[0].body == b"a"
+
+    run(body())
+
+
+def test_a_full_disk_leaves_what_settles_for_the_next_start(tmp_path: Path) -> None:
+    async def body() -> None:
+        clock = FakeClock()
+        async with buffer(tmp_path / "b.db", clock=clock, runner=inline, connector=faulty) as found:
+            await found.append(append(row(b"a", seal_at_ms=clock.wall_ms() + 60_000)))
+            db = found._core.db
+            assert isinstance(db, FaultyConnection)
+            db.refuses_begin, db.code = True, sqlite3.SQLITE_FULL
+            assert await found.seal_all() == 0
+            db.refuses_begin = False
+            assert await found.seal_all() == 1
 
     run(body())

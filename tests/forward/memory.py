@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import count
 
 from sidecar.buffer.leases import Buried, Lane, LaneStatus, Lease, LeaseLimit, Outcome, Settled
+from sidecar.errors import BufferFull
 from sidecar.wire.rows import NewRow, Row
 
 
@@ -24,6 +25,10 @@ class MemorySource:
         """Lane and rows of each lease, in order."""
         self.limits: list[LeaseLimit] = []
         self.released = 0
+        self.is_full = False
+        """The disk is: no row can be divided."""
+        self.leasing: asyncio.Event | None = None
+        """Leases wait until it is set."""
         self._ids, self._lease_ids = count(1), count(1)
         self._work = asyncio.Event()
 
@@ -58,6 +63,8 @@ class MemorySource:
             await self._work.wait()
 
     async def lease(self, destination: str, lane: Lane, limit: LeaseLimit) -> Lease | None:
+        if self.leasing is not None:
+            await self.leasing.wait()
         taken: list[Row] = []
         size = raw = spans = 0
         for row in self._of(destination, lane):
@@ -103,6 +110,8 @@ class MemorySource:
             del self.leased[lease.id]
 
     async def replace(self, lease: Lease, row_id: int, parts: Sequence[NewRow]) -> Lease:
+        if self.is_full:
+            raise BufferFull("no room")
         held = self.leased[lease.id]
         row = held.pop(row_id)
         if sum(part.spans for part in parts) != row.spans:

@@ -163,6 +163,16 @@ def test_an_outage_within_a_pause_keeps_the_pause() -> None:
     assert one.wait_s(400) == 1
 
 
+def test_a_permit_is_honoured_while_the_state_is_the_one_that_it_was_given_in() -> None:
+    breaker = Breaker(Highest(), initial_s=1, max_s=60, pause_probe_s=310)
+    first, second = breaker.admit(0), breaker.admit(0)
+    assert first is not None and second is not None and breaker.honours(second)
+
+    breaker.failed(first, 0, hint_s=5)
+
+    assert not breaker.honours(second)
+
+
 class AnyOrder(RuleBasedStateMachine):
     """Requests begin and end in any order, time passes, keys change."""
 

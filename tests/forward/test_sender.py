@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from sidecar.buffer.leases import Lane
 from sidecar.forward.sender import KEY_POLL_S
 from sidecar.sample.pressure import Pulse
+from tests.fakes.clock import START_MS
 from tests.fakes.langfuse import SECRET_KEY
 from tests.forward.rig import NAME, rows, run, sending, settings
 from tests.waiting import until
@@ -66,6 +68,16 @@ def test_a_row_that_waited_already_does_not_linger_again() -> None:
         async with sending(settings(linger_ms=1000)) as rig:
             await rig.clock.advance(30)
             rig.source.add(rows(1))
+            await rig.delivered(1)
+
+    run(main())
+
+
+def test_a_row_from_before_the_clock_was_set_back_does_not_linger_until_it_is_there_again() -> None:
+    async def main() -> None:
+        async with sending(settings(linger_ms=1000)) as rig:
+            rig.source.add(replace(each, received_ms=START_MS + 3_600_000) for each in rows(1))
+            await rig.clock.advance(0.1)
             await rig.delivered(1)
 
     run(main())
@@ -291,5 +303,28 @@ def test_secrets_are_in_no_log_line_and_no_repr() -> None:
             rig.fake.script._steps.clear()
 
             assert SECRET_KEY not in shown
+
+    run(main())
+
+
+def test_a_lease_that_came_late_is_not_sent_while_the_server_wants_to_be_left_alone() -> None:
+    async def main() -> None:
+        async with sending(settings(concurrency=2)) as rig:
+            rig.fake.script.fail_next(1, 429, {"Retry-After": "40"})
+            rig.fake.slow(0.02)
+            first, late = rows(2)
+            rig.source.add([first])
+            await until(lambda: bool(rig.source.leased), "the first lease")
+            rig.source.leasing = asyncio.Event()
+            rig.source.add([late])
+            await rig.answered(1)
+            await rig.clock.settle()
+            rig.source.leasing.set()
+            await until(lambda: not rig.source.leased and len(rig.source.waiting) == 2, "both leases to be given back")
+            assert rig.statuses == [429]
+
+            await rig.clock.advance(42)
+            await rig.delivered(2)
+            assert rig.statuses[0] == 429 and set(rig.statuses[1:]) == {200}
 
     run(main())
