@@ -37,11 +37,12 @@ class Figure:
 
 
 def report(figures: Iterable[Figure]) -> bool:
-    """Print the figures; whether no budget is missed."""
-    shown = list(figures)
-    for figure in shown:
+    """Print the figures as they come; whether no budget is missed."""
+    good = True
+    for figure in figures:
         print(figure.line(), flush=True)
-    return not any(figure.missed for figure in shown)
+        good = good and not figure.missed
+    return good
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:
