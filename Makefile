@@ -80,7 +80,7 @@ simulate: $(VENV)/dev.stamp ## Show that sampled counts are unbiased; a minute
 	$(BIN)/python -m bench.simulate $(ARGS)
 
 .PHONY: bench
-bench: $(VENV)/dev.stamp ## Measure CPU a span, memory and answer times
+bench: $(VENV)/dev.stamp ## Hold CPU a span, memory and answer times against their budgets
 	$(BIN)/python -m bench.relay $(ARGS)
 
 .PHONY: soak
