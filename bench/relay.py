@@ -3,7 +3,7 @@
     python -m bench.relay                 every budget beside what is measured; exit status 1 when one is missed by more than a fifth
     python -m bench.relay --quick         the same with a tenth of the load: does it run
     python -m bench.relay --runners       a plain relay with each way to run SQLite
-    python -m bench.relay --profile       the load under cProfile: where the time goes (--set masking.enabled=false and the like)
+    python -m bench.relay --profile       the load under cProfile: where the time goes (--set masking.enabled=false ...)
 
 CPU time is the process's own, user and system, from its first request until everything is delivered, divided by the spans; it hardly
 depends on what else the machine does. Answer times do.
@@ -28,7 +28,7 @@ from bench.load import at_rate, saturate
 from bench.subject import HUNDRED, SINGLE, Subject, Workload, measure, running, sidecar
 
 UNMASKED = ("masking.enabled=false",)
-RELAY = (*UNMASKED, "enrichment.enabled=false")
+RELAY = (*UNMASKED, "sampling.enabled=false", "enrichment.enabled=false")
 RUNNERS = ("hybrid", "aiosqlite", "inline")
 RATE_SPANS_PER_S = 2000
 IDLE_S = 10.0
@@ -45,7 +45,8 @@ def cost(name: str, budget_us: float | None, subject: Subject, load: Workload, r
     yield Figure("  by size", min(each.us_per_kb for each in costs), "us/KB")
     yield Figure("  throughput, load and sink beside it", max(each.spans_per_s for each in costs), "spans/s")
     yield Figure("  answers, p99 at that", costs[-1].result.percentile_ms(0.99), "ms")
-    yield Figure("  acknowledged minus delivered", sum(abs(each.acknowledged - each.delivered) for each in costs), "spans", 0)
+    yield Figure("  acknowledged minus delivered and sampled", sum(abs(each.lost) for each in costs), "spans", 0)
+    yield Figure("  sampled", sum(each.sampled for each in costs), "spans")
     yield Figure("  RSS, most", peak, "MiB")
 
 

@@ -51,7 +51,7 @@ CONFIG: Mapping[str, object] = {
     "forward": {"linger_ms": 1000, "retry": {"initial_s": 1, "max_s": 10}, "timeout_s": 5},
     "logging": {"format": "json"},
 }
-"""The defaults, but for shorter waits: more happens in a minute."""
+"""The defaults, but for shorter waits, so that more happens in a minute, and without sampling: every span must arrive."""
 
 
 class Numbers:

@@ -15,10 +15,13 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from bench.load import Result, saturate
 from bench.payload import copies, template
@@ -28,6 +31,7 @@ from tests.fakes.listener import HeldPort
 START_S = 60.0
 DRAIN_S = 120.0
 POLL_S = 0.02
+LEDGER = "sidecar_ledger_spans_total"
 WARM_SHARE = 20
 """A twentieth of the load goes ahead and is not counted."""
 
@@ -39,7 +43,7 @@ class Subject:
     name: str
     command: Sequence[str]
     core: int | None = None
-    environment: Mapping[str, str] | None = None
+    has_ledger: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class Running:
     sink: int
     started_s: float
     """From the start of the process to its first connection."""
+    has_ledger: bool = False
+    """It is the sidecar, which may sample under pressure, and says how much."""
 
     def cpu_s(self) -> float:
         return cpu_s(self.pid)
@@ -65,10 +71,21 @@ class Running:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.sink}/{command}") as answer:
             return int(answer.read())
 
+    def sampled(self) -> int:
+        """Spans that were acknowledged and given up since, because of pressure."""
+        if not self.has_ledger:
+            return 0
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/metrics") as answer:
+            families = list(text_string_to_metric_families(answer.read().decode()))
+        spans: Counter[str] = Counter()
+        for each in (sample for family in families for sample in family.samples if sample.name == LEDGER):
+            spans[each.labels["state"]] += int(each.value)
+        return spans["sampled"] - spans["rescued"] + spans["shed"]
+
     def drain(self, spans: int, deadline_s: float = DRAIN_S) -> None:
-        """Return when the sink has taken ``spans`` in all. Raises TimeoutError."""
+        """Return when the sink has taken ``spans`` in all, but for those that were sampled. Raises TimeoutError."""
         end = time.monotonic() + deadline_s
-        while self.delivered() < spans:
+        while self.delivered() + self.sampled() < spans:
             if time.monotonic() > end:
                 raise TimeoutError(f"{self.name} delivered {self.delivered()} of {spans} spans")
             time.sleep(POLL_S)
@@ -88,8 +105,8 @@ def sidecar(name: str, *sets: str, runner: str | None = None, core: int | None =
     )
     profiler = ["-m", "cProfile", "-o", str(profile)] if profile else []
     if runner is not None or profile:
-        return Subject(name, [sys.executable, *profiler, "-m", "bench.program", runner or "inline", *values], core)
-    return Subject(name, [sys.executable, "-m", "sidecar", "run", *(part for value in values for part in ("--set", value))], core)
+        return Subject(name, [sys.executable, *profiler, "-m", "bench.program", runner or "inline", *values], core, has_ledger=True)
+    return Subject(name, [sys.executable, "-m", "sidecar", "run", *(part for value in values for part in ("--set", value))], core, has_ledger=True)
 
 
 def external(name: str, command: str) -> Subject:
@@ -120,7 +137,7 @@ def running(subject: Subject, folder: str | None = None) -> Iterator[Running]:
                 if subject.core is not None:
                     os.sched_setaffinity(process.pid, {subject.core})
                 _await_port(http.port, process, log)
-                yield Running(subject.name, process.pid, http.port, admin.port, sink_port, time.monotonic() - began)
+                yield Running(subject.name, process.pid, http.port, admin.port, sink_port, time.monotonic() - began, subject.has_ledger)
             finally:
                 process.terminate()
 
@@ -166,20 +183,27 @@ class Cost:
     result: Result
     acknowledged: int
     delivered: int
+    sampled: int
+
+    @property
+    def lost(self) -> int:
+        """Spans of which nothing is known; negative: delivered twice."""
+        return self.acknowledged - self.delivered - self.sampled
 
 
 def measure(subject: Running, load: Workload, seed: int) -> Cost:
     """One round: CPU from its first request until everything is delivered."""
-    bodies, before_all = load.bodies(seed), subject.delivered()
+    bodies, before_all, sampled = load.bodies(seed), subject.delivered(), subject.sampled()
     warm = asyncio.run(saturate(subject.http, bodies, max(load.requests // WARM_SHARE, 10), load.connections))
     acknowledged = (warm.requests - warm.refused) * load.spans
-    subject.drain(before_all + acknowledged)
+    subject.drain(before_all + sampled + acknowledged)
     before, began = subject.cpu_s(), time.monotonic()
     result = asyncio.run(saturate(subject.http, bodies, load.requests, load.connections))
     taken = (result.requests - result.refused) * load.spans
     acknowledged += taken
-    subject.drain(before_all + acknowledged)
+    subject.drain(before_all + sampled + acknowledged)
     spent_s, took_s = subject.cpu_s() - before, time.monotonic() - began
     size_kb = taken * load.span_bytes / 1024
     spent_us = spent_s * 1e6
-    return Cost(spent_us / taken, spent_us / size_kb, taken / took_s, result, acknowledged, subject.delivered() - before_all)
+    delivered = subject.delivered() - before_all
+    return Cost(spent_us / taken, spent_us / size_kb, taken / took_s, result, acknowledged, delivered, subject.sampled() - sampled)

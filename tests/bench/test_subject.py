@@ -10,7 +10,7 @@ from bench.load import saturate
 from bench.subject import HUNDRED, Subject, external, measure, running, sidecar
 
 SMALL = replace(HUNDRED, spans=10, requests=20)
-PLAIN = ("masking.enabled=false", "enrichment.enabled=false")
+PLAIN = ("masking.enabled=false", "sampling.enabled=false", "enrichment.enabled=false")
 LOSER = """
 import http.server, sys
 class Loser(http.server.BaseHTTPRequestHandler):
@@ -27,7 +27,7 @@ def test_a_round_costs_time_and_delivers_what_was_acknowledged() -> None:
     with running(sidecar("relay", *PLAIN)) as started:
         cost = measure(started, SMALL, 1)
 
-        assert cost.acknowledged == cost.delivered == (10 + 20) * 10
+        assert (cost.acknowledged, cost.delivered, cost.sampled, cost.lost) == ((10 + 20) * 10, (10 + 20) * 10, 0, 0)
         assert cost.us_per_span > 0 and cost.us_per_kb == pytest.approx(cost.us_per_span / 4, rel=0.01)
         assert started.rss_mib() > 20
 

@@ -19,9 +19,6 @@ from prometheus_client import CollectorRegistry
 from sidecar.clock import SystemClock
 from sidecar.config import Enrichment as EnrichmentSettings
 from sidecar.enrich.agents import parse_agents
-from sidecar.enrich.completer import Completer
-from sidecar.enrich.enricher import Enricher
-from sidecar.enrich.limits import Limits
 from sidecar.enrich.models import parse_models
 from sidecar.enrich.orchestration_rules import parse_orchestration
 from sidecar.errors import ConfigError, MalformedPayload
@@ -35,7 +32,6 @@ from sidecar.receive.intake import Intake, Payload
 from sidecar.receive.pipeline import Enrichment, Pipeline
 from sidecar.rulefiles import RuleFile, RuleFiles
 from sidecar.sample.keep_rules import parse_sampling
-from sidecar.trace.live import LiveTraces
 from sidecar.wire.batch import SpanBatch, decode_protobuf, is_clean
 from sidecar.wire.encoding import Encoding
 from sidecar.wire.mend import mend
@@ -127,13 +123,10 @@ def _is_json(text: str) -> bool:
 
 def intake(data: bytes) -> None:
     """A body through the whole path but masking: its spans are all accounted for. What looks like JSON is read as JSON."""
-    metrics, enricher = _enricher()
+    metrics, enrichment = _enrichment()
     failed = metrics.registry.get_sample_value("sidecar_enrich_failures_total")
-    buffer, settings = ListBuffer(), EnrichmentSettings()
-    completer = Completer(LiveTraces(1 << 20), settle_ms=6000)
-    limits = Limits(int(settings.max_value_kib * 1024), int(settings.max_span_kib * 1024))
-    pipeline = Pipeline(lambda _: (), Enrichment(enricher, completer, limits, metrics, LOG))
-    taking = Intake(buffer, OneDestination(), pipeline, SystemClock(), metrics, LOG)
+    buffer = ListBuffer()
+    taking = Intake(buffer, OneDestination(), Pipeline(lambda _: (), enrichment), SystemClock(), metrics, LOG)
     encoding = Encoding.JSON if data[:1] in (b"{", b"[", b" ") else Encoding.PROTOBUF
     try:
         accepted = asyncio.run(taking.submit(Payload(data, encoding, "http")))
@@ -147,12 +140,12 @@ def intake(data: bytes) -> None:
 
 
 @functools.cache
-def _enricher() -> tuple[Metrics, Enricher]:
-    """Of all inputs: the price table takes long to read."""
+def _enrichment() -> tuple[Metrics, Enrichment]:
+    """Of all inputs: the price table takes long to read. What it remembers of traces is bounded."""
     metrics, settings = Metrics(CollectorRegistry()), EnrichmentSettings()
     rules = EnrichmentRules(settings, {})
     RuleFiles(rules.files).load_all()
-    return metrics, new_enrichment(settings, rules, metrics, LOG).enricher
+    return metrics, new_enrichment(settings, rules, metrics, LOG)
 
 
 def configuration(data: bytes) -> None:

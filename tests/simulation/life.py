@@ -7,7 +7,7 @@ import gzip
 import logging
 import random
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -16,7 +16,7 @@ from sidecar.buffer.buffer import Buffer, open_buffer
 from sidecar.buffer.runner import Runner
 from sidecar.config import BufferSettings, Forward, Retry, Secret
 from sidecar.config import Destination as DestinationSettings
-from sidecar.enrich.completer import Completed
+from sidecar.enrich.completer import Completed, Counted
 from sidecar.forward.batch import Ceiling
 from sidecar.forward.breaker import Breaker
 from sidecar.forward.delivery import Line
@@ -25,6 +25,7 @@ from sidecar.forward.keys import Keys
 from sidecar.forward.sender import LangfuseSender
 from sidecar.observe.metrics import Metrics
 from sidecar.receive.intake import Intake
+from sidecar.receive.pipeline import Processed
 from sidecar.waiting import Changes, first
 from sidecar.wire.batch import SpanBatch
 from sidecar.wire.encoding import Encoding
@@ -78,7 +79,7 @@ class _Relay:
     def __init__(self, settles: float) -> None:
         self._settles = settles
 
-    async def process(self, batch: SpanBatch, body: bytes, now_ms: int) -> Completed:  # noqa: ARG002  (as the protocol has it)
+    async def process(self, batch: SpanBatch, body: bytes, now_ms: int) -> Processed:  # noqa: ARG002  (as the protocol has it)
         done = Completed()
         for resource_spans in batch.request.resource_spans:
             for scope_spans in resource_spans.scope_spans:
@@ -89,7 +90,10 @@ class _Relay:
                         done.seal_at[span.trace_id] = now_ms + SETTLE_MS
         for trace_id in done.released:
             done.seal_at.pop(trace_id, None)
-        return done
+        return Processed(done)
+
+    def count(self, counted: Iterable[Counted]) -> None:
+        assert not list(counted), "nothing was processed that could count"
 
     async def take_logs(self, body: bytes, encoding: Encoding, now_ms: int) -> None:  # noqa: ARG002  (as above)
         raise AssertionError("no logs are sent")
