@@ -23,7 +23,9 @@ class Flow:
         self._rows = self._bytes = 0.0
 
     def left(self, now_s: float, rows: int, body_bytes: int) -> None:
-        """So much left the buffer."""
+        """So much left the buffer. A settlement that let nothing go is no delivery: it must not keep a speed of before an outage alive."""
+        if not rows:
+            return
         silent_s = now_s - self._last_s
         if silent_s > SILENT_S:
             self._first_s, self._rows, self._bytes = now_s, 0.0, 0.0

@@ -30,6 +30,16 @@ def test_a_change_of_speed_shows_by_two_thirds_after_the_window() -> None:
     assert flow.rows_per_s(300 + WINDOW_S) == pytest.approx(10 + 90 / 2.718, rel=0.05)
 
 
+def test_settlements_that_let_nothing_go_are_silence() -> None:
+    flow = Flow()
+    for second in range(60):
+        flow.left(second, 10, 1000)
+    for second in range(60, 600, 10):
+        flow.left(second, 0, 0)
+
+    assert flow.drain_s(600, 60_000) is None
+
+
 def test_the_drain_time_is_what_waits_over_the_speed() -> None:
     flow = Flow()
     for second in range(120):
