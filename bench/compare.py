@@ -21,6 +21,7 @@ from bench.figures import Figure, report
 from bench.subject import HUNDRED, SINGLE, Cost, Running, Subject, Workload, external, measure, running, sidecar
 
 TWO_AT_LEAST = 1.7
+KEEP = ("sampling.min_probability=1",)  # a saturated process would sample
 RELAY = ("masking.enabled=false", "sampling.enabled=false", "enrichment.enabled=false")
 
 
@@ -60,9 +61,9 @@ def two(rounds: int) -> bool:
     two cost each other (caches, memory, the disk, locks of the kernel). Spans a second are shown beside it.
     """
     with ProcessPoolExecutor(2) as pool:
-        with running(sidecar("one", core=0)) as one:
+        with running(sidecar("one", *KEEP, core=0)) as one:
             alone = [pool.submit(measure, one, HUNDRED, seed).result() for seed in range(rounds)]
-        with running(sidecar("first", core=0)) as first, running(sidecar("second", core=1)) as second:
+        with running(sidecar("first", *KEEP, core=0)) as first, running(sidecar("second", *KEEP, core=1)) as second:
             pairs = []
             for seed in range(rounds):
                 both = [pool.submit(measure, each, HUNDRED, seed) for each in (first, second)]
@@ -93,7 +94,11 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.two:
         sys.exit(not two(arguments.rounds))
-    first = external(arguments.a_name, arguments.a) if arguments.a else sidecar("sidecar", *arguments.a_set)
+    first = (
+        external(arguments.a_name, arguments.a)
+        if arguments.a
+        else sidecar("sidecar", *([] if "sampling.enabled=false" in arguments.a_set else KEEP), *arguments.a_set)
+    )
     second = external(arguments.b_name, arguments.b) if arguments.b else sidecar("plain relay", *RELAY)
     sys.exit(not in_turn([first, second], SINGLE if arguments.single else HUNDRED, arguments.rounds))
 

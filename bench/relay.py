@@ -27,6 +27,8 @@ from bench.figures import Figure, report
 from bench.load import at_rate, saturate
 from bench.subject import HUNDRED, SINGLE, Subject, Workload, measure, running, sidecar
 
+KEEP = ("sampling.min_probability=1",)
+"""A saturated process would sample: decisions are made, and all of them keep."""
 UNMASKED = ("masking.enabled=false",)
 RELAY = (*UNMASKED, "sampling.enabled=false", "enrichment.enabled=false")
 RUNNERS = ("hybrid", "aiosqlite", "inline")
@@ -73,7 +75,7 @@ def at_rest(seconds: float) -> Iterator[Figure]:
                 yield Figure(f"idle {named} gRPC, RSS", started.rss_mib(), "MiB", limit)
                 yield Figure(f"idle {named} gRPC, CPU", share * 100, "%", 0.5)
                 yield Figure(f"start to ready {named} gRPC", started.started_s, "s", 1)
-        with running(sidecar("loaded", grpc=True), folder) as started:
+        with running(sidecar("loaded", *KEEP, grpc=True), folder) as started:
             bodies = replace(HUNDRED, spans=1000).bodies(1)
             asyncio.run(saturate(started.http, bodies, 60, 4))
             yield Figure("RSS under bodies of 4 MB, most", started.rss_mib("VmHWM"), "MiB", 100)
@@ -81,7 +83,7 @@ def at_rest(seconds: float) -> Iterator[Figure]:
 
 def drained(requests: int) -> Iterator[Figure]:
     """How fast a backlog goes once the destination is back."""
-    with running(sidecar("drain")) as started:
+    with running(sidecar("drain", *KEEP)) as started:
         started.delivered("refuse")
         taken = asyncio.run(saturate(started.http, HUNDRED.bodies(1), requests, 4))
         spans = (taken.requests - taken.refused) * HUNDRED.spans
@@ -95,10 +97,10 @@ def drained(requests: int) -> Iterator[Figure]:
 def budgets(rounds: int, scale: float) -> Iterator[Figure]:
     """Every figure, as it is measured."""
     hundred, single = (replace(each, requests=int(each.requests * scale)) for each in (HUNDRED, SINGLE))
-    yield from cost("100 spans a request, everything on", 75, sidecar("all on"), hundred, rounds)
-    yield from cost("100 spans a request, without masking", 42, sidecar("unmasked", *UNMASKED), hundred, rounds)
+    yield from cost("100 spans a request, everything on", 75, sidecar("all on", *KEEP), hundred, rounds)
+    yield from cost("100 spans a request, without masking", 42, sidecar("unmasked", *UNMASKED, *KEEP), hundred, rounds)
     yield from cost("100 spans a request, plain relay", 25, sidecar("relay", *RELAY), hundred, rounds)
-    yield from cost("1 span a request, everything on", None, sidecar("all on"), single, rounds)
+    yield from cost("1 span a request, everything on", None, sidecar("all on", *KEEP), single, rounds)
     yield from cost("1 span a request, plain relay", 150, sidecar("relay", *RELAY), single, rounds)
     yield from answers(20 * scale)
     yield from at_rest(IDLE_S * scale)
