@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from itertools import chain
+from itertools import islice
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from sidecar.config import Admin, Endpoint
 from sidecar.errors import StartError
@@ -63,26 +64,29 @@ async def open_admin(settings: Admin, metrics: Metrics, health: Health) -> Async
 class _Slice(Collector):
     """A part of one family, as the encoders take it."""
 
-    def __init__(self, family: Metric, start: int) -> None:
+    def __init__(self, family: Metric, samples: list[Sample]) -> None:
         self._family = Metric(family.name, family.documentation, family.type, family.unit)
-        self._family.samples = family.samples[start : start + SLICE]
+        self._family.samples = samples
 
     def collect(self) -> Iterator[Metric]:
         yield self._family
 
 
 async def written(registry: CollectorRegistry, encode: Callable[[Collector], bytes]) -> bytes:
-    """What ``encode`` would write of the registry at once, written a slice at a time. Each family is read at one moment."""
+    """What ``encode`` would write of the registry at once, written a slice at a time."""
     parts: list[bytes] = []
     is_open = False
     lines = 0
     for family in registry.collect():
-        for start in chain((0,), range(SLICE, len(family.samples), SLICE)):
-            text = encode(_Slice(family, start))
+        samples = iter(family.samples)
+        is_first = True
+        while (piece := list(islice(samples, SLICE))) or is_first:
+            text = encode(_Slice(family, piece))
             is_open = text.endswith(_END)
             text = text.removesuffix(_END)
-            parts.append(text if start == 0 else _without_head(text))
-            lines += len(family.samples)
+            parts.append(text if is_first else _without_head(text))
+            is_first = False
+            lines += len(piece)
             if lines >= SLICE:
                 lines = 0
                 await asyncio.sleep(0)

@@ -167,3 +167,15 @@ def test_budgets_show_what_is_spent_beside_the_limit() -> None:
 
     metrics.use_budgets(parse_agents({"budgets": [{"model": "gpt-*", "usd_per_month": 5}]}))
     assert values(scraped(metrics)["sidecar_budget_limit_dollars"]) == {("gpt-*", "month", "model"): 5}
+
+
+def test_counting_goes_on_while_a_scrape_is_written() -> None:
+    metrics = counted(CALL, DECISION)
+    seen = 0
+
+    for family in metrics.collect():
+        for _ in family.samples:
+            seen += 1
+            metrics.count([(f"agent {seen}", "", each) for each in (CALL, TOOL, DECISION)])
+
+    assert seen > len(AGENT_FAMILIES)
