@@ -168,6 +168,20 @@ def test_a_slow_destination_presses_by_its_answers(tmp_path: Path) -> None:
     run(body())
 
 
+@pytest.mark.parametrize("other_is_up", [True, False])
+def test_how_long_the_backlog_takes_counts_only_while_every_destination_is_up(tmp_path: Path, other_is_up: bool) -> None:
+    """What waits for one that is down says nothing of the others' speed."""
+
+    async def body() -> None:
+        async with bench(tmp_path, pulses=[Pulse("default", True), Pulse("other", other_is_up)]) as at:
+            await at.buffer.append(append(*(row(bytes(7000), trace=number, destination="other") for number in range(100))))
+            await at.seconds(5, load=1, speed=1)
+
+            assert (at.sees("signal_pressure", signal="drain") > 0) is other_is_up
+
+    run(body())
+
+
 def test_an_outage_presses_only_when_the_buffer_nears_its_bound(tmp_path: Path) -> None:
     async def body() -> None:
         async with bench(tmp_path, pulses=[Pulse("default", False)]) as at:
