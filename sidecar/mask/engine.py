@@ -32,9 +32,11 @@ class Scanner(Protocol):
 class Engine:
     """Finds sensitive values in one text. Safe to share between threads."""
 
-    def __init__(self, search: Search, scanner: Scanner, passed_over: Sequence[str] = ()) -> None:
+    def __init__(self, search: Search, scanner: Scanner, words: Scanner | None = None, passed_over: Sequence[str] = ()) -> None:
+        """``words`` finds the search's word triggers; without it context words are looked for around each match."""
         self._search = search
         self.scanner = scanner
+        self._word_places = None if words is None else words.places
         self.name = scanner.name
         self.every_word = b" ".join(sorted({word.encode() for detector in search.detectors for word in detector.words}))
         """As ``words_in`` it stands for a context in which every detector finds a word of its own."""
@@ -58,7 +60,7 @@ class Engine:
         ``words_in`` is text whose words count as context, the key or path of the value. WorkLimit when the text asks for more work than it may have.
         """
         places = self.scanner.places(text, self._search.limits.places(text))
-        return self._search.hits(text, places, words_in) if places else []
+        return self._search.hits(text, places, words_in, self._word_places) if places else []
 
 
 def choose_engine(detectors: Sequence[Detector], wanted: Wanted = "auto", limits: Limits | None = None, cache: Path | None = None) -> Engine:
@@ -68,18 +70,18 @@ def choose_engine(detectors: Sequence[Detector], wanted: Wanted = "auto", limits
     """
     search = Search(detectors, limits or Limits())
     passed_over: list[str] = []
-    makers: dict[str, Callable[[], Scanner]] = {"hyperscan": lambda: _hyperscan(search, cache), "re2": lambda: _re2(search)}
+    makers: dict[str, Callable[[], tuple[Scanner, Scanner]]] = {"hyperscan": lambda: _hyperscan(search, cache), "re2": lambda: _re2(search)}
     for name, make in makers.items():
         if wanted not in {"auto", name}:
             continue
         try:
-            return Engine(search, make(), passed_over)
+            return Engine(search, *make(), passed_over)
         except ImportError:
             passed_over.append(f"{name}: not installed")
         except Exception as problem:  # noqa: BLE001 - whatever fails in a C++ package, the next engine serves
             passed_over.append(f"{name}: does not work here ({type(problem).__name__})")
     try:
-        return Engine(search, StdlibScanner(search.triggers), passed_over)
+        return Engine(search, StdlibScanner(search.triggers), StdlibScanner(search.word_triggers), passed_over)
     except (re.error, OverflowError, RecursionError):
         raise BadDetector(_wrong_triggers(search)) from None
 
@@ -89,13 +91,13 @@ def _wrong_triggers(search: Search) -> str:
     return "; ".join(f"{one.name}: trigger is not a regular expression" for one in search.detectors if not is_expression(one.trigger))
 
 
-def _hyperscan(search: Search, cache: Path | None) -> Scanner:
+def _hyperscan(search: Search, cache: Path | None) -> tuple[Scanner, Scanner]:
     from sidecar.mask.hyperscan_engine import HyperscanScanner  # noqa: PLC0415 - a C++ package that may be missing
 
-    return HyperscanScanner(search.triggers, cache)
+    return HyperscanScanner(search.triggers, cache), HyperscanScanner(search.word_triggers, cache, "words")
 
 
-def _re2(search: Search) -> Scanner:
+def _re2(search: Search) -> tuple[Scanner, Scanner]:
     from sidecar.mask.re2_engine import Re2Scanner  # noqa: PLC0415 - a C++ package that may be missing
 
-    return Re2Scanner(search.triggers, search.width)
+    return Re2Scanner(search.triggers, search.width), Re2Scanner(search.word_triggers, search.width)

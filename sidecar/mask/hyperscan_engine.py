@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
+import stat
 import sysconfig
 import tempfile
 import threading
@@ -100,14 +102,17 @@ class DatabaseFile:
     rather than a wrong one.
     """
 
-    def __init__(self, directory: Path, triggers: Sequence[Trigger]) -> None:
+    def __init__(self, directory: Path, triggers: Sequence[Trigger], name: str = "triggers") -> None:
+        """``name`` tells files of the same directory apart that hold different things."""
+        self._name = name
         rules = hashlib.sha256(repr((_FORMAT, list(triggers))).encode()).hexdigest()[:24]
-        self.path = directory / f"triggers-{sysconfig.get_platform()}-{version('hyperscan')}-{rules}.hsdb"
+        self.path = directory / f"{name}-{sysconfig.get_platform()}-{version('hyperscan')}-{rules}.hsdb"
 
     def load(self) -> Compiled | None:
-        """None when there is no file, or one that others can touch, or that is damaged or of another platform."""
+        """None when there is no file, or one that is not ours alone, or that is damaged or of another platform."""
         try:
-            if self.path.is_symlink() or self.path.stat().st_mode & 0o077:
+            found = self.path.lstat()
+            if not stat.S_ISREG(found.st_mode) or found.st_mode & 0o077 or found.st_uid != os.geteuid():
                 return None
             content = self.path.read_bytes()
         except OSError:
@@ -131,7 +136,7 @@ class DatabaseFile:
         parts = [hyperscan.dumpb(database) for database in compiled.databases]
         rest = b" ".join(b"%d" % number for number in compiled.refused) + b"\n"
         rest += b"".join(len(part).to_bytes(_LENGTH_BYTES, "big") + part for part in parts)
-        with tempfile.NamedTemporaryFile(dir=self.path.parent, prefix=".triggers-", delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=self.path.parent, prefix=f".{self._name}-", delete=False) as file:
             beside = Path(file.name)
             try:
                 file.write(hashlib.sha256(rest).digest() + rest)
@@ -140,16 +145,16 @@ class DatabaseFile:
             except OSError:
                 beside.unlink(missing_ok=True)
                 raise
-        for other in self.path.parent.glob("triggers-*.hsdb"):
+        for other in self.path.parent.glob(f"{self._name}-*.hsdb"):
             if other != self.path:
                 other.unlink(missing_ok=True)
 
 
-def open_triggers(triggers: Sequence[Trigger], directory: Path | None) -> Compiled:
+def open_triggers(triggers: Sequence[Trigger], directory: Path | None, name: str = "triggers") -> Compiled:
     """From the cache file or compiled. A directory that can't be written costs the compilation at each start, nothing else."""
     if directory is None:
         return compile_triggers(triggers)
-    file = DatabaseFile(directory, triggers)
+    file = DatabaseFile(directory, triggers, name)
     compiled = file.load()
     if compiled is None:
         compiled = compile_triggers(triggers)
@@ -170,9 +175,9 @@ class HyperscanScanner:
 
     name = "hyperscan"
 
-    def __init__(self, triggers: Sequence[Trigger], directory: Path | None = None) -> None:
-        """``directory`` keeps the compiled databases; without one they are compiled each time."""
-        compiled = open_triggers(triggers, directory)
+    def __init__(self, triggers: Sequence[Trigger], directory: Path | None = None, name: str = "triggers") -> None:
+        """``directory`` keeps the compiled databases under ``name``; without one they are compiled each time."""
+        compiled = open_triggers(triggers, directory, name)
         self._local = _PerThread(compiled.databases)
         self._rest = StdlibScanner(triggers, compiled.refused) if compiled.refused else None
 

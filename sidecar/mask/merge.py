@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from sidecar.mask.detector import Hit
 
@@ -32,9 +32,24 @@ def union(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
     return result
 
 
-def merge(hits: Iterable[Hit]) -> list[Hit]:
+def merge(hits: Sequence[Hit]) -> list[Hit]:
     """Disjoint hits in order that cover the same bytes. A union is named after its longest hit; among equals, after the first detector of the table."""
-    ordered = sorted(hits, key=lambda hit: hit.detector)
-    if len(ordered) < 2:
-        return ordered
-    return [Hit(start, end, ordered[index].detector) for start, end, index in union([(hit.start, hit.end) for hit in ordered])]
+    if len(hits) < 2:
+        return list(hits)
+    result: list[Hit] = []
+    start = end = longest = detector = -1
+    for hit in sorted(hits):
+        low, high, number = hit
+        if low < end:
+            size = high - low
+            if size > longest or (size == longest and number < detector):
+                longest, detector = size, number
+            end = max(end, high)
+        elif low < high:
+            if end >= 0:
+                result.append(Hit(start, end, detector))
+            start, end, detector = hit
+            longest = end - start
+    if end >= 0:
+        result.append(Hit(start, end, detector))
+    return result

@@ -22,7 +22,7 @@ def _plain(value: bytes) -> str:
 def _numbers(value: bytes, length: int) -> list[int]:
     """The digits when there are exactly ``length`` and not all are equal, else none."""
     number = digits_of(value)
-    return [int(digit) for digit in number] if len(number) == length and len(set(number)) > 1 else []
+    return list(map(int, number)) if len(number) == length and len(set(number)) > 1 else []
 
 
 def _weighted(numbers: Sequence[int], weights: Sequence[int]) -> int:

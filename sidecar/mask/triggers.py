@@ -7,7 +7,7 @@ the same ends: then windows, hits and work limits are the same whatever engine f
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from re import _parser  # type: ignore[attr-defined]  # nothing public tells how wide the matches of an expression are
 
 Trigger = tuple[str, bool]
@@ -17,6 +17,8 @@ WIDTH_MAX = 4096
 """Matches of a trigger that are longer than this are not looked for: triggers are short."""
 
 _SPACES = "\\t\\n\\x0b\\x0c\\r "
+_ESCAPED = re.compile(rb"(\\[A-Z])|[^\\]+|\\.", re.DOTALL)
+_CAPITALS = range(65, 91)
 _PIECE = re.compile(r"\\.|\[\^?\]?|\]|\$|[^\\\[\]$]+", re.DOTALL)
 
 
@@ -53,6 +55,32 @@ def widths(expression: str) -> tuple[int, int]:
     """Bytes of the shortest and of the longest match. re.error when it is no expression."""
     low, high = _parser.parse(expression.encode()).getwidth()
     return int(low), int(high)
+
+
+def lowered(expression: bytes) -> bytes:
+    r"""The expression with its ASCII letters in lower case, but for ``\S`` and its like."""
+    return _ESCAPED.sub(lambda match: match[0] if match[1] else match[0].lower(), expression)
+
+
+def is_caseless(expression: bytes, others: Iterable[int]) -> bool:
+    """Whether an expression, and a set of bytes, say of no letter that only its capital counts: then the text in lower case is all that need be searched.
+
+    re.error when it is no expression.
+    """
+    around = frozenset(others)
+    same = all((byte in around) == (byte ^ 32 in around) for byte in _CAPITALS)
+    return same and not any(low <= byte <= high for low, high in _ranges(_parser.parse(expression)) for byte in _CAPITALS)
+
+
+def _ranges(parsed: object) -> Iterator[tuple[int, int]]:
+    """Every range of bytes in a parsed expression, single ones too."""
+    if isinstance(parsed, tuple) and len(parsed) == 2 and str(parsed[0]) in {"LITERAL", "NOT_LITERAL"}:
+        yield parsed[1], parsed[1]
+    elif isinstance(parsed, tuple) and len(parsed) == 2 and str(parsed[0]) == "RANGE":
+        yield parsed[1]
+    elif isinstance(parsed, tuple | list | _parser.SubPattern):
+        for part in parsed:
+            yield from _ranges(part)
 
 
 def is_expression(expression: str) -> bool:
