@@ -240,9 +240,8 @@ async def run_rules(
         elif enrichment is not None:
             rules.renew(enrichment, file)
 
-    all_files = RuleFiles(files)
-    async with watched(all_files, clock, renew, log.getChild("rules"), metrics):
-        yield mask, lambda: all_files.reload_all(renew)
+    async with watched(RuleFiles(files), clock, renew, log.getChild("rules"), metrics) as read_again:
+        yield mask, read_again
 
 
 @asynccontextmanager
@@ -301,7 +300,7 @@ def watch_signals(shutdown: Shutdown, on_reload: Callable[[], None]) -> None:
 
 
 def reload(reads: Iterable[Callable[[], None]], metrics: Metrics) -> None:
-    """What SIGHUP does: tokens, keys and rule files are read again, paused destinations are probed at once."""
+    """What SIGHUP does: tokens and keys are read again, paused destinations are probed at once, and rule files begin to be read, which says itself how it ends."""
     failures = []
     for read in reads:
         try:
@@ -312,7 +311,7 @@ def reload(reads: Iterable[Callable[[], None]], metrics: Metrics) -> None:
     if failures:
         log.error("reload failed, what could not be read stays as it was", extra={"errors": failures})
     else:
-        log.info("reloaded keys, tokens and rule files; other settings need a restart")
+        log.info("reloaded keys and tokens, rule files follow; other settings need a restart")
 
 
 def listeners(config: Config) -> Sequence[Endpoint]:

@@ -292,30 +292,6 @@ def test_loading_all_reports_the_problems_of_every_file_at_once(tmp_path: Path) 
     assert second.startswith(f"{tmp_path / 'c.yaml'}: can't be read")
 
 
-def test_reloading_all_lets_good_files_take_effect_beside_a_bad_one(tmp_path: Path) -> None:
-    bad, good = pair(tmp_path)
-    files = RuleFiles([bad, good])
-    files.load_all()
-    changed: list[RuleFile[object]] = []
-    Path(bad.path).write_text("words: 7", encoding="utf-8")
-    Path(good.path).write_text("words: [new]", encoding="utf-8")
-
-    assert problems_of(lambda: files.reload_all(changed.append)) == (f"{bad.path}: words: expected a list",)
-
-    assert changed == [good]
-    assert (bad.value, good.value) == (("a",), ("new",))
-
-
-def test_reloading_all_tells_of_nothing_when_nothing_changed(tmp_path: Path) -> None:
-    files = RuleFiles(pair(tmp_path))
-    files.load_all()
-    changed: list[RuleFile[object]] = []
-
-    files.reload_all(changed.append)
-
-    assert changed == []
-
-
 class Rig:
     """Files under watch, and what came of it."""
 
@@ -327,10 +303,10 @@ class Rig:
         self.changed: list[object] = []
 
     @asynccontextmanager
-    async def watching(self) -> AsyncIterator[None]:
+    async def watching(self) -> AsyncIterator[Callable[[], None]]:
         log = logging.getLogger("sidecar.rules")
-        async with watched(self.files, self.clock, lambda file: self.changed.append(file.value), log, self.metrics):
-            yield
+        async with watched(self.files, self.clock, lambda file: self.changed.append(file.value), log, self.metrics) as read_again:
+            yield read_again
 
     async def look(self) -> None:
         """One look at the files, to its end: until the watch sleeps again."""
@@ -340,6 +316,37 @@ class Rig:
 
     def count(self, outcome: str) -> float:
         return self.metrics.registry.get_sample_value("sidecar_config_reloads_total", {"outcome": outcome}) or 0.0
+
+
+def test_reading_again_lets_good_files_take_effect_beside_a_bad_one_without_a_look(tmp_path: Path) -> None:
+    bad, good = pair(tmp_path)
+    rig = Rig(bad, good)
+    Path(bad.path).write_text("words: 7", encoding="utf-8")
+    Path(good.path).write_text("words: [new]", encoding="utf-8")
+
+    async def scenario() -> None:
+        async with rig.watching() as read_again:
+            read_again()
+            assert rig.changed == []  # it goes on beside the caller
+
+    asyncio.run(scenario())
+
+    assert rig.changed == [("new",)]
+    assert (bad.value, good.value) == (("a",), ("new",))
+    assert (rig.count("ok"), rig.count("failed")) == (1, 1)
+
+
+def test_reading_again_what_has_not_changed_tells_of_nothing(tmp_path: Path) -> None:
+    rig = Rig(*pair(tmp_path))
+
+    async def scenario() -> None:
+        async with rig.watching() as read_again:
+            read_again()
+
+    asyncio.run(scenario())
+
+    assert rig.changed == []
+    assert (rig.count("ok"), rig.count("failed")) == (0, 0)
 
 
 def test_a_change_takes_effect_within_a_look(path: Path, caplog: pytest.LogCaptureFixture) -> None:
