@@ -21,6 +21,7 @@ from sidecar.mask.json_text import KeyVerdict, mask_json
 from sidecar.mask.json_text import Path as JsonPath
 from sidecar.mask.packs import DETECTORS
 from sidecar.mask.windows import WorkLimit
+from tests.mask.looking import scanned_by
 
 SECRETS = ("bob{}@example.com", "4111111111111111", "password: hunter{}", "AKIA" + "B" * 12 + "{:04}", "+49 151 2345 {:04}", "192.168.7.{}")
 ROUNDS = 5
@@ -53,13 +54,12 @@ def cpu_s(work: Callable[[], object], times: int) -> float:
 
 
 def masked_json(engine: Engine, document: bytes) -> bytes | None:
-    def find(text: bytes, words: bytes | None, _path: JsonPath | None) -> list[Hit]:
-        return engine.find(text, engine.every_word if words is None else words)
-
     def rewrite(_text: bytes, hit: Hit | None, _path: JsonPath) -> bytes:
         return b"[HIDDEN]" if hit is None else engine.detectors[hit.detector].label.encode()
 
-    return mask_json(document, find, rewrite, lambda name, _: KeyVerdict.HIDE if name == b"password" else KeyVerdict.SCAN)
+    return mask_json(
+        document, scanned_by(engine), rewrite, lambda name, _: KeyVerdict.HIDE if name == b"password" else KeyVerdict.PLAIN, engine.by_word
+    )
 
 
 def texts() -> dict[str, str]:

@@ -17,6 +17,7 @@ from enum import StrEnum
 from hashlib import blake2b
 
 from sidecar.mask.hmac_keys import HmacKeys
+from sidecar.mask.words import tree
 
 LABEL = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
 """What may be a label."""
@@ -84,5 +85,4 @@ def is_masked(text: bytes) -> bool:
 
 def own_labels(labels: Iterable[str]) -> re.Pattern[bytes]:
     """What ``is_masked`` takes, for these names only: what looks like a label but has another name may be a value."""
-    names = "|".join(sorted(map(re.escape, labels)))
-    return re.compile((_FORM % f"(?:{names})").encode())
+    return re.compile((_FORM % tree(sorted(map(re.escape, labels)), 3)).encode())

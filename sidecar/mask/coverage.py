@@ -20,6 +20,7 @@ from sidecar.mask.keys import KeyVerdict
 from sidecar.mask.masker import FAILED, Masker, Place
 from sidecar.mask.memo import ENTRY_BYTES_MAX, Key, Memo
 from sidecar.mask.policy import Scope
+from sidecar.mask.turns import Turns
 from sidecar.mask.windows import WorkLimit
 from sidecar.wire.attributes import KEY, VALUE, any_string, delimited
 from sidecar.wire.strict_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
@@ -62,27 +63,27 @@ class Entries:
             self.memo.add_clean(scope, raw)
         return masked
 
-    def _masked(self, raw: bytes, scope: Scope, tally: Tally) -> bytes | None:
-        value_at = _value_at(raw)
-        if value_at is None or raw[value_at] != _STRING_TAG:
-            return self._parsed(raw, scope, tally)
-        text_at = _payload_at(raw, value_at + 1)
-        if text_at is None:
-            return self._parsed(raw, scope, tally)
-        name = raw[2 : 2 + raw[1]]
-        key = self.key(name, scope, tally)
-        if key.place.verdict.what == "keep":
-            masked: bytes | None = b""
-            same = True
-        else:
-            text = raw[text_at:]
-            masked = self.masker.text(text, key.place, tally)
-            same = masked is text
-        if same and key.masked is None:
-            return raw
-        if masked is None:
+    def in_turns(self, raw: bytes, scope: Scope, tally: Tally) -> Turns[bytes | None]:
+        """The same with pauses, for a long entry, where its value is one string."""
+        found = _string(raw)
+        if found is None or is_audit(raw):
+            return self.one(raw, scope, tally)
+        tally.cost += ENTRY_COST
+        name, text = found
+        try:
+            key = self.key(name, scope, tally)
+            return _written(raw, name, key, text, (yield from self.masker.in_turns(text, key.place, tally)))
+        except Exception:  # noqa: BLE001 - as above
+            tally.failed("error")
             return None
-        return delimited(KEY, name if key.masked is None else key.masked) + delimited(VALUE, any_string(raw[text_at:] if same else masked))
+
+    def _masked(self, raw: bytes, scope: Scope, tally: Tally) -> bytes | None:
+        found = _string(raw)
+        if found is None:
+            return self._parsed(raw, scope, tally)
+        name, text = found
+        key = self.key(name, scope, tally)
+        return _written(raw, name, key, text, self.masker.text(text, key.place, tally))
 
     def key(self, name: bytes, scope: Scope, tally: Tally) -> Key:
         """What is known of a key, given as UTF-8."""
@@ -130,6 +131,24 @@ def _hides(verdict: KeyVerdict) -> int:
 def _before(name: bytes) -> bytes:
     """How a name stands before its value in JSON."""
     return b'"%b": "' % name
+
+
+def _string(raw: bytes) -> tuple[bytes, bytes] | None:
+    """Key and value of an entry that is a string to its end; None when it has to be parsed."""
+    value_at = _value_at(raw)
+    if value_at is None or raw[value_at] != _STRING_TAG:
+        return None
+    text_at = _payload_at(raw, value_at + 1)
+    return None if text_at is None else (raw[2 : 2 + raw[1]], raw[text_at:])
+
+
+def _written(raw: bytes, name: bytes, key: Key, text: bytes, masked: bytes | None) -> bytes | None:
+    """The entry with the masked text, itself where nothing changed."""
+    if masked is text and key.masked is None:
+        return raw
+    if masked is None:
+        return None
+    return delimited(KEY, name if key.masked is None else key.masked) + delimited(VALUE, any_string(masked))
 
 
 def _value_at(raw: bytes) -> int | None:

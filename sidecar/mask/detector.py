@@ -45,12 +45,15 @@ class Detector:
     pattern: str
     """The whole format. It may match more than what is masked, see ``group``."""
     trigger: str
-    """A short expression that matches somewhere inside every match of ``pattern``, cheap and rare. Fixed tail, no long repeats: every end offset is reported."""
+    """A short expression that matches somewhere inside every match of ``pattern``, cheap and rare. Fixed tail, no long repeats: every end offset is reported.
+    It may look at the byte after the match too, or at the end of the text; where `$` may stand, a `"` must be taken as well, because that ends texts in JSON."""
     reach: int
     """Bytes around a trigger's end within which the whole match lies, on either side."""
     before: int | None = None
     """Bytes before a trigger's end in which the match starts; ``reach`` when None. Set it where the trigger stands near the start: windows get smaller.
     No match is longer than ``before + reach``."""
+    tail: str | None = None
+    """What follows the trigger in every match, so that ``pattern`` ends with trigger and tail: where it does not follow, no window is asked."""
     group: int = 0
     """The group of ``pattern`` that is masked; 0 is all of it."""
     ignore_case: bool = False

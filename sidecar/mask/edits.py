@@ -13,9 +13,13 @@ from sidecar.mask.detector import Hit
 from sidecar.mask.escapes import escape
 from sidecar.mask.json_path import Path
 from sidecar.mask.merge import union
+from sidecar.mask.turns import Turns, at_once
 
 Rewrite = Callable[[bytes, Hit | None, Path], bytes]
 """(text, hit, path) -> what the hit becomes, unescaped. Called once for each replacement. Without a hit: what ``text`` becomes because of its key."""
+
+TURN_EDITS = 512
+"""Replacements between pauses: two milliseconds."""
 
 
 class Edit(NamedTuple):
@@ -32,11 +36,16 @@ class Edit(NamedTuple):
 
 def apply(text: bytes, edits: Sequence[Edit], rewrite: Rewrite) -> bytes:
     """The text with every edit made; ``text`` itself when there are none."""
+    return at_once(apply_in_turns(text, edits, rewrite)) if edits else text
+
+
+def apply_in_turns(text: bytes, edits: Sequence[Edit], rewrite: Rewrite) -> Turns[bytes]:
+    """The same with pauses."""
     if not edits:
         return text
     parts: list[bytes] = []
     end = 0
-    for edit in disjoint(edits):
+    for number, edit in enumerate(disjoint(edits), 1):
         replacement = rewrite(edit.source, edit.hit, edit.path)
         if edit.quoted:
             replacement = b'"' + escape(replacement) + b'"'
@@ -44,6 +53,8 @@ def apply(text: bytes, edits: Sequence[Edit], rewrite: Rewrite) -> bytes:
             replacement = escape(replacement)
         parts += (text[end : edit.start], replacement)
         end = edit.end
+        if number % TURN_EDITS == 0:
+            yield
     parts.append(text[end:])
     return b"".join(parts)
 

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
+import itertools
 import re
 import stat
 import sysconfig
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -109,10 +110,10 @@ class DatabaseFile:
         self.path = directory / f"{name}-{sysconfig.get_platform()}-{version('hyperscan')}-{rules}.hsdb"
 
     def load(self) -> Compiled | None:
-        """None when there is no file, or one that is not ours alone, or that is damaged or of another platform."""
+        """None when there is no file, or one that others can touch or that belongs to another user than its directory, or that is damaged or of another platform."""
         try:
             found = self.path.lstat()
-            if not stat.S_ISREG(found.st_mode) or found.st_mode & 0o077 or found.st_uid != os.geteuid():
+            if not stat.S_ISREG(found.st_mode) or found.st_mode & 0o077 or found.st_uid != self.path.parent.stat().st_uid:
                 return None
             content = self.path.read_bytes()
         except OSError:
@@ -181,25 +182,21 @@ class HyperscanScanner:
         self._local = _PerThread(compiled.databases)
         self._rest = StdlibScanner(triggers, compiled.refused) if compiled.refused else None
 
-    def places(self, text: bytes, most: int) -> dict[int, list[int]]:
+    def places(self, text: bytes, most: int) -> Mapping[int, list[int]]:
         """Ends of all matches of each trigger; WorkLimit beyond ``most`` of them."""
-        found = self._rest.places(text, most) if self._rest else {}
-        fired: list[tuple[int, int]] = []
-        add = fired.append
-        most -= sum(map(len, found.values()))
+        found: defaultdict[int, list[int]] = defaultdict(list)
+        if self._rest:
+            found.update(self._rest.places(text, most))
+            most -= sum(map(len, found.values()))
+        fired = itertools.count(1).__next__
 
         def on_match(number: int, _start: int, end: int, _flags: int, _context: object) -> bool:
-            add((number, end))
-            return len(fired) > most
+            found[number].append(end)
+            return fired() > most
 
         try:
             for scan, scratch in self._local.scans:
                 scan(text, match_event_handler=on_match, scratch=scratch)
         except hyperscan.ScanTerminated:
             raise WorkLimit("work") from None
-        for number, end in fired:
-            if number in found:
-                found[number].append(end)
-            else:
-                found[number] = [end]
         return found

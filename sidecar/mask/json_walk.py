@@ -9,18 +9,19 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from sidecar.mask.detector import Hit
 from sidecar.mask.edits import Edit, disjoint
 from sidecar.mask.escapes import unescape, unescaped
 from sidecar.mask.json_path import Path
 from sidecar.mask.json_schema import Part, below, fits, opened, says_what
+from sidecar.mask.turns import Turns
 from sidecar.mask.windows import WorkLimit
 
 COUNT_MAX = 16_384  # tokens, and escapes, of one text that are walked, and one more for each 32 bytes: half a microsecond each
-_READ_BEFORE = 512
-"""What a hit may have been read with, before it: in the whole document `curl` of one literal and `-u` of a later one, where each has its own."""
+TURN_TOKENS, LOOK_TOKENS = 2048, 64  # tokens between pauses, two milliseconds; and what looking into a value counts as
+TURN_EDITS = 256  # of one string that are brought back to where they stand, between pauses
 BOM = b"\xef\xbb\xbf"
 
 
@@ -28,6 +29,7 @@ class KeyVerdict(Enum):
     """What a member's name says about its value."""
 
     SCAN = "scan"
+    PLAIN = "plain"  # the same, at every path: it need not be asked about again
     KEEP = "keep"  # leave the value alone, whatever is in it
     HIDE = "hide"  # replace the whole value; null, true and false stay, and what describes a value: a schema
     HIDE_ALL = "hide all"  # schemas too
@@ -42,18 +44,37 @@ def counted(text: bytes, number: int) -> None:
         raise WorkLimit("work")
 
 
+class Scan(Protocol):
+    """One text, looked through: where there may be hits, and what they are."""
+
+    text: bytes
+
+    @property
+    def marks(self) -> Sequence[int]:
+        """Where anything ends that may be the sign of a hit that reaches over a `"`, in order."""
+        ...
+
+    def in_turns(self, words: bytes | None, path: Path | None, /) -> Turns[list[Hit]]:
+        """Hits. Without a path: what could be one anywhere in the document; without words: as if every context word were there."""
+        ...
+
+    def part(self, name_at: int, start: int, end: int, before: bytes, /) -> Scan:
+        """The scan of ``before``, which stands in the text from ``name_at`` on, and bytes ``start`` to ``end``."""
+        ...
+
+
 class Reader(Protocol):
     """What the walk asks about names and literals."""
 
     def key(self, name: bytes, path: Path | None, /) -> KeyVerdict: ...
 
-    def hits(self, text: bytes, before: bytes, path: Path, /) -> list[Hit]: ...
+    def hits(self, scan: Scan, shift: int, path: Path, /) -> Turns[list[Hit]]: ...
 
-    def text(self, text: bytes, before: bytes, path: Path, /) -> list[Edit]: ...
+    def text(self, scan: Scan, text: bytes, before: bytes, path: Path, /) -> Turns[list[Edit]]: ...
 
-    def document(self, text: bytes, path: Path, depth: int, /) -> list[Edit] | None: ...
+    def document(self, text: bytes, path: Path, depth: int, /) -> Turns[list[Edit] | None]: ...
 
-    def is_across(self, text: bytes, hit: Hit, path: Path, /) -> bool: ...
+    def is_across(self, scan: Scan, hit: Hit, path: Path, /) -> bool: ...
 
 
 _TOKEN = re.compile(
@@ -77,7 +98,7 @@ class _Expect(Enum):
 class _Frame:
     """A container on the way to the current token; the outermost is the text itself. What it is kept for, its members are, unless their names hide them."""
 
-    __slots__ = ("closing", "described", "index", "name", "part", "path", "pending", "verdict", "whole")
+    __slots__ = ("closing", "described", "index", "name", "name_at", "part", "path", "pending", "verdict", "whole")
 
     def __init__(self, closing: bytes, path: Path, verdict: KeyVerdict, part: Part | None = None) -> None:
         self.closing = closing
@@ -86,6 +107,7 @@ class _Frame:
         self.path = path
         self.index = 0
         self.name = b""
+        self.name_at = 0  # where it begins in the text without escapes
         self.pending = False  # whether a member's name has come and its value has not
         self.whole = self.verdict = verdict  # of the container, and of the current member or element
 
@@ -113,33 +135,71 @@ class _Whole:
     """Made before it."""
 
 
-class Walk:
-    """The walk through the tokens of one document. Iterative, so depth of containers costs nothing."""
+class _Found(NamedTuple):
+    """A value or name that may hold something."""
 
-    def __init__(self, reader: Reader, text: bytes, path: Path, depth: int, touched: Sequence[Hit], escaped: bool) -> None:
+    start: int
+    end: int
+    last: int
+    """Where it ends in the text without escapes."""
+    inner: bytes | None
+    """What a string holds."""
+    path: Path
+    before: bytes
+    name_at: int
+    is_name: bool = False
+
+
+class Walk:
+    """The walk through the tokens of one document. Iterative, so depth of containers costs nothing.
+
+    A string is looked into when a hit of the document touches it, or when in it there is the sign of one that may reach over quotes: such a hit is read
+    from where it begins, and what the string has of its own may lie in between, as with `curl` in one string and `-u` in the next.
+    """
+
+    def __init__(self, reader: Reader, text: bytes, path: Path, depth: int, scan: Scan, touched: Sequence[Hit], escaped: bool) -> None:
+        """``scan`` is of the text without its escapes, ``touched`` are hits in that. ``escaped``: strings with escapes may hold more."""
         self.edits: list[Edit] = []
         self._reader = reader
         self._text = text
         self._depth = depth
+        self._scan = scan
         self._touched = touched
         self._next = 0
+        self._marks = scan.marks
+        self._mark = 0
+        self._escapes = b"\\" in text
+        self._shrunk = 0  # bytes that escapes took up until here
         self._escaped = escaped
         self._stack = [_Frame(b"", path, KeyVerdict.SCAN)]
+        self._plain: set[bytes] = set()  # names that are
         self._containers = 0  # they count twice: each costs a frame
         self._expect = _Expect.VALUE
+        self._found: _Found | None = None  # what is to be looked into before the next token
         self._hidden: _Whole | None = None
         self._schema: _Whole | None = None
 
-    def run(self) -> bool:
+    def run(self) -> Turns[bool]:
         """Whether the text is JSON to its end. When not, what is to be hidden is hidden to the end of the text."""
-        text = self._text
+        text, take = self._text, self._take
         counted(text, text.count(b"\\"))
+        most = COUNT_MAX + len(text) // 32
         at = len(BOM) if text.startswith(BOM) else 0
+        work = 0
         for count, match in enumerate(_TOKEN.finditer(text, at)):
-            counted(text, count + self._containers)
-            if match.start() != at or not self._take(match):
+            if count + self._containers > most:
+                raise WorkLimit("work")
+            if match.start() != at or not take(match):
                 break
             at = match.end()
+            work += 1
+            if self._found is not None:
+                found, self._found = self._found, None
+                yield from self._look_into(found)
+                work += LOOK_TOKENS
+            if work >= TURN_TOKENS:
+                work = 0
+                yield
         if len(self._stack) == 1 and not text[at:].strip():
             return True
         frame = self._stack[-1]
@@ -215,20 +275,38 @@ class Walk:
 
     def _name(self, match: re.Match[bytes], frame: _Frame) -> bool:
         start, end = match.span(1)
-        frame.name = unescaped(self._text[start + 1 : end - 1])
+        frame.name_at = start - self._shrunk
+        frame.name = self._decoded(start, end)
         frame.pending = True
         self._expect = _Expect.VALUE
         if self._hidden:
             return True
         if frame.part is None:
-            frame.verdict = self._reader.key(frame.name, frame.here())
-            if frame.verdict is KeyVerdict.SCAN:
-                frame.verdict = frame.whole
+            self._ask(frame)
         elif not self._describes(frame):
             return True
-        if self._is_touched(start, end):
-            self._literal(start, end, frame.path, self._reader.text(frame.name, b'"', frame.path))
+        if self._is_touched(frame.name_at, frame.name_at, end - self._shrunk):
+            self._found = _Found(start, end, end - self._shrunk, frame.name, frame.path, b'"', frame.name_at, is_name=True)
         return True
+
+    def _ask(self, frame: _Frame) -> None:
+        """What the name of the current member says."""
+        frame.verdict = frame.whole
+        if frame.name not in self._plain:
+            verdict = self._reader.key(frame.name, frame.here())
+            if verdict is KeyVerdict.PLAIN:
+                self._plain.add(frame.name)
+            elif verdict is not KeyVerdict.SCAN:
+                frame.verdict = verdict
+
+    def _decoded(self, start: int, end: int) -> bytes:
+        """A string without quotes and escapes; afterwards offsets are those behind it."""
+        raw = self._text[start + 1 : end - 1]
+        if not self._escapes or b"\\" not in raw:
+            return raw
+        inner = unescaped(raw)
+        self._shrunk += len(raw) - len(inner)
+        return inner
 
     def _describes(self, frame: _Frame) -> bool:
         """Whether a member's name may stand in a schema; its keywords hide nothing unless a rule for their place does."""
@@ -244,54 +322,69 @@ class Walk:
     def _value(self, match: re.Match[bytes], frame: _Frame, span: tuple[int, int]) -> None:
         """A string, number or word."""
         start, end = span
-        raw = self._text[start:end]
         is_string = match.lastindex == _STRING
+        first = start - self._shrunk
+        inner = self._decoded(start, end) if is_string and self._escapes else None
         if self._hidden or frame.verdict is KeyVerdict.KEEP:
             return
         if frame.verdict in HIDES:
             self._hide(start, end, frame.here())
         elif self._schema and (inside := frame.inside()) is Part.VALUE:
             self._hide(start, end, self._schema.path)
-        elif self._schema and not fits(inside, raw):
+        elif self._schema and not fits(inside, self._text[start:end]):
             self._no_schema()
-        elif is_string and (self._is_touched(start, end) or (self._escaped and b"\\" in raw)):
-            path, inner = frame.here(), unescaped(raw[1:-1])
-            edits = self._reader.document(inner, path, self._depth + 1)
-            self._literal(start, end, path, self._reader.text(inner, frame.before(), path) if edits is None else edits)
-        elif not is_string and self._is_touched(start, end):
-            path = frame.here()
-            if hits := self._reader.hits(raw, frame.before(), path):
-                self.edits.append(Edit(start, end, raw, max(hits, key=lambda hit: hit.end - hit.start), path, quoted=True))
-            elif across := self._across(start, end, path, []):
-                self.edits.append(Edit(start, end, raw, Hit(0, len(raw), across.detector), path, quoted=True))
+        elif self._is_touched(frame.name_at if frame.closing == b"}" else first, first, end - self._shrunk) or (
+            inner is not None and self._escaped and b"\\" in self._text[start:end]
+        ):
+            if inner is None and is_string:
+                inner = self._text[start + 1 : end - 1]
+            name_at = frame.name_at if frame.closing == b"}" else max(first - 1, 0)
+            self._found = _Found(start, end, end - self._shrunk, inner, frame.here(), frame.before(), name_at)
 
-    def _literal(self, start: int, end: int, path: Path, edits: list[Edit]) -> None:
-        """Edits of a decoded string as edits of this text; all of it when a hit across literals takes part of it."""
-        if not edits and self._across(start + 1, end - 1, path, edits) is None:
+    def _look_into(self, found: _Found) -> Turns[None]:
+        """Edits of a value that may hold something."""
+        start, end, last, inner, path, before, name_at, is_name = found
+        if inner is not None:
+            edits = None if is_name else (yield from self._reader.document(inner, path, self._depth + 1))
+            if edits is None:
+                part = self._scan.part(name_at, last - 1 - len(inner), last - 1, before)
+                edits = yield from self._reader.text(part, inner, before, path)
+            yield from self._literal(found, inner, edits)
             return
-        way = unescape(self._text[start + 1 : end - 1])
-        made: list[Edit] = []
-        for edit in edits:
-            raw_start, raw_end = way.raw(edit.start, edit.end)
-            made.append(edit._replace(start=start + 1 + raw_start, end=start + 1 + raw_end, escapes=edit.escapes + 1))
-        if (across := self._across(start + 1, end - 1, path, made)) is not None:
-            made = [Edit(start + 1, end - 1, way.text, Hit(0, len(way.text), across.detector), path, escapes=1)]
-        self.edits += made
+        raw, first = self._text[start:end], last - end + start
+        hits = yield from self._reader.hits(self._scan.part(name_at, first, last, before), len(before), path)
+        if hits:
+            self.edits.append(Edit(start, end, raw, max(hits, key=lambda hit: hit.end - hit.start), path, quoted=True))
+        elif across := self._across(first, last, path, []):
+            self.edits.append(Edit(start, end, raw, Hit(0, len(raw), across.detector), path, quoted=True))
+
+    def _literal(self, found: _Found, inner: bytes, edits: list[Edit]) -> Turns[None]:
+        """Edits of a string as edits of this text; all of it when a hit across literals takes part of it."""
+        start, end, last, path = found.start + 1, found.end - 1, found.last - 1, found.path
+        if (across := self._across(last - len(inner), last, path, edits)) is not None:
+            self.edits.append(Edit(start, end, inner, Hit(0, len(inner), across.detector), path, escapes=1))
+        elif edits:
+            way = unescape(self._text[start:end])
+            for number, edit in enumerate(edits, 1):
+                if number % TURN_EDITS == 0:
+                    yield
+                low, high = way.raw(edit.start, edit.end)
+                self.edits.append(Edit(start + low, start + high, edit.source, edit.hit, edit.path, edit.escapes + 1, edit.quoted))
 
     def _across(self, start: int, end: int, path: Path, edits: Sequence[Edit]) -> Hit | None:
-        """A hit of the document that takes bytes of a value and that none of the value's edits touches."""
+        """A hit of the document that takes bytes of a value, from ``start`` to ``end`` without escapes, and that none of the value's edits touches."""
         if self._next == len(self._touched) or self._touched[self._next].start >= end:
             return None
         edited = disjoint(edits)
         at = 0
         for number in range(self._next, len(self._touched)):
             hit = self._touched[number]
-            low, high = max(hit.start, start), min(hit.end, end)
+            low, high = max(hit.start, start) - start, min(hit.end, end) - start
             if hit.start >= end:
                 break
             while at < len(edited) and edited[at].end <= low:
                 at += 1
-            if low < high and not (at < len(edited) and edited[at].start < high) and self._reader.is_across(self._text, hit, path):
+            if low < high and not (at < len(edited) and edited[at].start < high) and self._reader.is_across(self._scan, hit, path):
                 return hit
         return None
 
@@ -306,8 +399,11 @@ class Walk:
         source = unescaped(raw[1:-1]) if raw[:1] == b'"' and raw[-1:] == b'"' else raw
         self.edits.append(Edit(start, end, source, None, path, quoted=True))
 
-    def _is_touched(self, start: int, end: int) -> bool:
-        touched = self._touched
-        while self._next < len(touched) and touched[self._next].end <= start:
+    def _is_touched(self, name_at: int, first: int, end: int) -> bool:
+        """Whether to look into a value: from ``first`` to ``end``, or to its name at ``name_at``, all without escapes."""
+        touched, marks = self._touched, self._marks
+        while self._next < len(touched) and touched[self._next].end <= first:
             self._next += 1
-        return self._next < len(touched) and touched[self._next].start < end + _READ_BEFORE
+        while self._mark < len(marks) and marks[self._mark] <= name_at:
+            self._mark += 1
+        return (self._next < len(touched) and touched[self._next].start < end) or (self._mark < len(marks) and marks[self._mark] <= end)

@@ -7,6 +7,7 @@ The sources are the issuers' published rules. It must not know detectors.
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Callable, Sequence
 
 from sidecar.mask.validators import digits_of, luhn
@@ -341,19 +342,24 @@ def cl_rut(value: bytes) -> bool:
     return "0123456789K"[rest] == text[-1]
 
 
-_VERHOEFF_PERMUTATION = ("0123456789", "1576283094", "5803796142", "8916043527", "9453126870", "4286573901", "2793806415", "7046913258")
-_VERHOEFF_PRODUCT = (
-    "0123456789",
-    "1234067895",
-    "2340178956",
-    "3401289567",
-    "4012395678",
-    "5987604321",
-    "6598710432",
-    "7659821043",
-    "8765932104",
-    "9876543210",
-)
+_VERHOEFF_PERMUTATION = [
+    tuple(map(int, row)) for row in ("0123456789", "1576283094", "5803796142", "8916043527", "9453126870", "4286573901", "2793806415", "7046913258")
+]
+_VERHOEFF_PRODUCT = [
+    tuple(map(int, row))
+    for row in (
+        "0123456789",
+        "1234067895",
+        "2340178956",
+        "3401289567",
+        "4012395678",
+        "5987604321",
+        "6598710432",
+        "7659821043",
+        "8765932104",
+        "9876543210",
+    )
+]
 
 
 def in_aadhaar(value: bytes) -> bool:
@@ -362,8 +368,8 @@ def in_aadhaar(value: bytes) -> bool:
     if not numbers or numbers[0] < 2:
         return False
     check = 0
-    for index, number in enumerate(reversed(numbers)):
-        check = int(_VERHOEFF_PRODUCT[check][int(_VERHOEFF_PERMUTATION[index % 8][number])])
+    for row, number in zip(itertools.cycle(_VERHOEFF_PERMUTATION), reversed(numbers), strict=False):
+        check = _VERHOEFF_PRODUCT[check][row[number]]
     return check == 0
 
 

@@ -246,7 +246,8 @@ class Policy:
         self._values = frozenset(_plain(each.replace("\\*", "*")) for each in lowered if "*" not in each.replace("\\*", ""))
         self._value_globs = tuple(Glob(each) for each in lowered if "*" in each.replace("\\*", ""))
         self._value_patterns = tuple(re.compile(read_pattern(each).pattern.encode()) for each in allow.patterns)
-        self._allows = bool(lowered or allow.patterns)
+        self.allows_any = bool(lowered or allow.patterns)
+        """Whether an allow-list names any value."""
 
     @property
     def digest(self) -> str:
@@ -309,7 +310,7 @@ class Policy:
 
     def allows(self, value: bytes) -> bool:
         """Whether an allow-list names the value."""
-        if not self._allows or len(value) > ALLOWED_BYTES_MAX:
+        if not self.allows_any or len(value) > ALLOWED_BYTES_MAX:
             return False
         text = value.decode("utf-8", "replace").lower()
         if _plain(text) in self._values or any(glob.fits(text) for glob in self._value_globs):
@@ -340,10 +341,7 @@ class Scope:
 
     def action(self, detector_index: int, key: str, path: Path | str | None = "$") -> Action:
         """What happens to values of a detector under an attribute's key, at a path of its JSON; None: at the strictest of all paths."""
-        relevant = self._relevant.get(detector_index)
-        if relevant is None:
-            relevant = tuple(each for each in self._rules if detector_index in each[0].detectors)
-            self._relevant[detector_index] = relevant
+        relevant = self._relevant_to(detector_index)
         default = self._policy.defaults[detector_index]
         if not relevant:
             return default
@@ -353,6 +351,19 @@ class Scope:
             options.append((default, ""))
         return max(options, key=_strictness)[0]
 
+    def everywhere(self, detector_index: int, key: str) -> Action | None:
+        """What happens to values of a detector under an attribute's key, when that is the same at every path; else None."""
+        if self.has_path_rules and any(rule.paths for rule, _ in self._relevant_to(detector_index)):
+            return None
+        return self.action(detector_index, key)
+
+    def _relevant_to(self, detector_index: int) -> _Chosen:
+        relevant = self._relevant.get(detector_index)
+        if relevant is None:
+            relevant = tuple(each for each in self._rules if detector_index in each[0].detectors)
+            self._relevant[detector_index] = relevant
+        return relevant
+
     def judge(self, detector_index: int, value: bytes, key: str, path: Path | str | None = "$") -> Action:
         """The same for one value: `keep` for what an allow-list names."""
         action = self.action(detector_index, key, path)
@@ -360,8 +371,11 @@ class Scope:
 
     def hit(self, detector_index: int, value: bytes, key: str, path: Path | str | None = "$") -> bytes | None:
         """What replaces a detected value, empty when it is removed; None: leave it."""
-        action = self.judge(detector_index, value, key, path)
-        if action is Action.KEEP or self._policy.masked.fullmatch(value):
+        return self.replaced(detector_index, value, self.judge(detector_index, value, key, path))
+
+    def replaced(self, detector_index: int, value: bytes, action: Action) -> bytes | None:
+        """What replaces a detected value by this action, empty when it is removed; None: leave it."""
+        if action is Action.KEEP or (value[:1] == b"[" and self._policy.masked.fullmatch(value)):
             return None
         return replacement(action, self._policy.detectors[detector_index].label, value, self._policy.hmac_keys) or b""
 

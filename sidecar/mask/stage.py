@@ -130,8 +130,9 @@ class _Run:
         tally.cost += KNOWN_COST * len(raws)
         changes: dict[int, bytes | None] = {}
         for index in suspects:
-            masked = self._entries.one(raws[index], scope, tally)
-            if masked is not raws[index]:
+            raw = raws[index]
+            masked = self._entries.one(raw, scope, tally) if len(raw) <= TURN_COST else (yield from self._entries.in_turns(raw, scope, tally))
+            if masked is not raw:
                 changes[index] = masked
             if tally.cost >= TURN_COST:
                 tally.cost = 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from re import _parser  # type: ignore[attr-defined]  # nothing public tells how wide the matches of an expression are
+from typing import Any
 
 Trigger = tuple[str, bool]
 """(expression, ignore_case)."""
@@ -72,15 +73,39 @@ def is_caseless(expression: bytes, others: Iterable[int]) -> bool:
     return same and not any(low <= byte <= high for low, high in _ranges(_parser.parse(expression)) for byte in _CAPITALS)
 
 
-def _ranges(parsed: object) -> Iterator[tuple[int, int]]:
-    """Every range of bytes in a parsed expression, single ones too."""
-    if isinstance(parsed, tuple) and len(parsed) == 2 and str(parsed[0]) in {"LITERAL", "NOT_LITERAL"}:
-        yield parsed[1], parsed[1]
-    elif isinstance(parsed, tuple) and len(parsed) == 2 and str(parsed[0]) == "RANGE":
-        yield parsed[1]
-    elif isinstance(parsed, tuple | list | _parser.SubPattern):
-        for part in parsed:
-            yield from _ranges(part)
+def _ranges(parsed: Any) -> Iterator[tuple[int, int]]:
+    """Every range of bytes that a parsed expression names, single ones too."""
+    match parsed:
+        case (kind, int(value)) if str(kind) in {"LITERAL", "NOT_LITERAL"}:
+            yield value, value
+        case (kind, value) if str(kind) == "RANGE":
+            yield value
+        case tuple() | list() | _parser.SubPattern():
+            for part in parsed:
+                yield from _ranges(part)
+
+
+def can_hold(expression: str, byte: int) -> bool:
+    """Whether a match may hold a byte after its first one; at times true where none does. re.error when it is no expression."""
+    parsed = _parser.parse(expression.encode())
+    return _holds(parsed[1:] if len(parsed) and parsed[:1].getwidth()[1] <= 1 else parsed, byte)
+
+
+def _holds(parsed: Any, byte: int) -> bool:
+    match parsed:
+        case (kind, int(value)) if str(kind) == "LITERAL":
+            return value == byte
+        case (kind, int(value)) if str(kind) == "NOT_LITERAL":
+            return value != byte
+        case (kind, (low, high)) if str(kind) == "RANGE":
+            return bool(low <= byte <= high)
+        case (kind, [(negate, None), *members]) if str(kind) == "IN" and str(negate) == "NEGATE":
+            return not any(_holds(member, byte) for member in members if str(member[0]) != "CATEGORY")
+        case (kind, _) if str(kind) in {"ANY", "CATEGORY"}:
+            return True
+        case tuple() | list() | _parser.SubPattern():
+            return any(_holds(part, byte) for part in parsed)
+    return False
 
 
 def is_expression(expression: str) -> bool:

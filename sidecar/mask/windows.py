@@ -18,11 +18,12 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sidecar.mask.detector import Detector, Hit, Validator
 from sidecar.mask.triggers import Trigger, is_caseless, lowered, portable, widths
+from sidecar.mask.turns import Turns, at_once
 from sidecar.mask.words import Context, word_pattern, word_triggers
 
 PLACE_STEPS = 350
@@ -34,9 +35,14 @@ START_STEPS = 20
 CANDIDATE_STEPS = 1500
 """What a match costs: words, validator."""
 GATE_STEPS = 300
-"""What a place costs at which no context word stands."""
+"""What a place costs at which no context word stands, or no tail."""
 MATCH_BYTE_STEPS = 12
 """What a byte of a match costs, where it is a repeated choice."""
+
+TURN_STEPS = 2_000_000
+"""Between pauses of a long search, about two milliseconds."""
+TURN_PLACES = 256
+"""Of one detector between looks at the steps."""
 
 
 class WorkLimit(Exception):
@@ -91,6 +97,7 @@ class _Shape:
     """Matches from any of ``before + 1`` starts on; the match itself is group 1."""
     in_lower: bool
     """Whether it is searched in the text in lower case."""
+    tail: re.Pattern[bytes] | None
     before: int
     nearest: int
     """Bytes between a match's start and its trigger's end, at least."""
@@ -110,22 +117,55 @@ def _shape(detector: Detector) -> _Shape:
     ahead = b"(?<!%b)" % _class(detector.not_before) if detector.not_before else b""
     try:
         re.compile(pattern)  # so that no bracket of a pattern closes one of ours
-        before = min(before, widths(detector.pattern)[1])
+        before = min(before, widths(detector.pattern)[1] + 1)
         nearest = min(before, widths(detector.trigger)[0])
         in_lower = detector.ignore_case and is_caseless(lowered(pattern), detector.not_before | detector.not_after)
-        pattern = lowered(pattern) if in_lower else b"(?%b:%b)" % (b"i" if detector.ignore_case else b"", pattern)
+        flag = b"(?i:%b)" if detector.ignore_case and not in_lower else b"(?:%b)"
+        tail = None if detector.tail is None else re.compile(flag % (lowered(detector.tail.encode()) if in_lower else detector.tail.encode()))
+        pattern = flag % (lowered(pattern) if in_lower else pattern)
         first = re.compile(b"(?s:.{0,%d}?)%b((?>%b))%b" % (before - nearest, ahead, pattern, after))
     except (re.error, OverflowError, RecursionError) as problem:
         raise BadDetector(f"{detector.name}: not a regular expression ({getattr(problem, 'msg', 'too large')})") from None
     words = word_pattern(detector.words) if detector.words else None
     steps = WINDOW_STEPS + (before - nearest) * START_STEPS
     return _Shape(
-        first, in_lower, before, nearest, before + detector.reach, steps, detector.group + 1, detector.validate, words, detector.words_reach
+        first, in_lower, tail, before, nearest, before + detector.reach, steps, detector.group + 1, detector.validate, words, detector.words_reach
     )
 
 
-WordPlaces = Callable[[bytes, int], Mapping[int, list[int]]]
-"""(text, most) -> ends of the word triggers by their number; WorkLimit beyond ``most`` of them."""
+class Gates:
+    """Where context words end in one text, by detector; found when it is asked for the first time."""
+
+    __slots__ = ("_ends", "_find")
+
+    def __init__(self, find: Callable[[], Mapping[int, list[int]]]) -> None:
+        """``find`` gives ends by detector, in order."""
+        self._find = find
+        self._ends: Mapping[int, list[int]] | None = None
+
+    def of(self, index: int) -> list[int]:
+        """Ends of one detector's words, or one byte after them, in order."""
+        if self._ends is None:
+            self._ends = self._find()
+        return self._ends.get(index, _NO_ENDS)
+
+    def part(self, start: int, end: int, shift: int) -> Gates:
+        """The same for bytes ``start`` to ``end`` of the text, moved by ``shift``."""
+        return _Part(self, start, end, shift)
+
+
+class _Part(Gates):
+    __slots__ = ("_end", "_shift", "_start", "_whole")
+
+    def __init__(self, whole: Gates, start: int, end: int, shift: int) -> None:
+        self._whole = whole
+        self._start, self._end, self._shift = start, end, shift
+
+    def of(self, index: int) -> list[int]:
+        ends = self._whole.of(index)
+        return [end + self._shift for end in ends[bisect_right(ends, self._start) : bisect_right(ends, self._end + 1)]]
+
+
 _NO_ENDS: list[int] = []
 
 
@@ -166,20 +206,28 @@ class Search:
             shape = self._shapes[index] = _shape(self.detectors[index])
         return shape
 
+    def triggers_of(self, wanted: Callable[[Detector], bool]) -> frozenset[int]:
+        """The triggers that any detector shares of which this is true."""
+        return frozenset(number for number, owners in enumerate(self._owners) if any(wanted(self.detectors[index]) for index in owners))
+
     @property
     def width(self) -> int:
         """Bytes that no match is longer than, and so no trigger."""
         return max(((one.reach if one.before is None else one.before) + one.reach for one in self.detectors), default=0)
 
-    def hits(self, text: bytes, places: Mapping[int, list[int]], words_in: bytes, word_places: WordPlaces | None = None) -> list[Hit]:
+    def hits(self, text: bytes, places: Mapping[int, list[int]], words_in: bytes, gates: Gates | None = None) -> list[Hit]:
         """Hits in order of (start, end, detector), at borders of characters. ``places`` has, by trigger, the ends of its matches.
 
-        ``word_places`` finds, in texts of at most so many, the ends of ``word_triggers``; None: nobody knows where words are.
+        ``gates`` knows where context words stand; None: they are looked for before each match.
         """
+        return at_once(self.in_turns(text, places, words_in, gates))
+
+    def in_turns(self, text: bytes, places: Mapping[int, list[int]], words_in: bytes, gates: Gates | None = None) -> Turns[list[Hit]]:
+        """The same with pauses, after a few milliseconds each."""
         found: list[Hit] = []
         left = self.limits.budget(text)
+        pause = left - TURN_STEPS
         context = Context(text, words_in)
-        gates: dict[int, list[int]] | None = None
         for trigger in sorted(places):
             ends = places[trigger]
             ends.sort()
@@ -187,37 +235,42 @@ class Search:
             for index in self._owners[trigger]:
                 shape = self._shapes[index] or self.compiled(index)
                 gate = None
-                if shape.words is not None and word_places is not None and not context.has_in_key(shape.words):
-                    if gates is None:
-                        gates, left = self._gates(word_places(text, max(0, left) // PLACE_STEPS), left)
-                    gate = gates.get(index, _NO_ENDS)
+                if shape.words is not None and gates is not None and not context.has_in_key(shape.words):
+                    gate = gates.of(index)
                     if not gate:
                         left -= GATE_STEPS
                         continue
-                left = self._one(index, shape, ends, context, found, left, gate)
+                low = 0
+                for some in (ends,) if len(ends) <= TURN_PLACES else _in_batches(ends, TURN_PLACES):
+                    left, low = self._one(index, shape, some, context, found, left, gate, low)
+                    if left < pause:
+                        yield
+                        pause = left - TURN_STEPS
         found.sort()
         return found
 
-    def _gates(self, places: Mapping[int, list[int]], left: int) -> tuple[dict[int, list[int]], int]:
-        """Ends of context words by detector, in order; the steps that are left."""
-        gates: dict[int, list[int]] = {}
-        for number, ends in places.items():
-            left -= len(ends) * PLACE_STEPS
+    def by_detector(self, places: Mapping[int, list[int]]) -> dict[int, list[int]]:
+        """Ends of word triggers, by number of the trigger, as those of each detector's words, in order."""
+        ends: dict[int, list[int]] = {}
+        for number in places:
             for index in self._word_owners[number]:
-                gates.setdefault(index, []).extend(ends)
-        for ends in gates.values():
-            ends.sort()
-        return gates, left
+                ends.setdefault(index, []).extend(places[number])
+        for each in ends.values():
+            each.sort()
+        return ends
 
-    def _one(self, index: int, shape: _Shape, ends: Sequence[int], context: Context, found: list[Hit], left: int, gate: list[int] | None) -> int:
-        """Hits of one detector, appended; the steps that are left. ``low`` is the first start that has not been asked for.
+    def _one(
+        self, index: int, shape: _Shape, ends: Sequence[int], context: Context, found: list[Hit], left: int, gate: list[int] | None, low: int
+    ) -> tuple[int, int]:
+        """Hits of one detector, appended; the steps that are left, and the first start that has not been asked for, which ``low`` is too.
 
-        Where ``gate`` has no end of a context word (or of the byte after it), no window is asked.
+        Where ``gate`` has no end of a context word (or of the byte after it), or the tail does not follow, no window is asked.
         """
         first, before, nearest, width, steps = shape.first.match, shape.before, shape.nearest, shape.width, shape.steps
         text = context.text
         searched = context.lower if shape.in_lower else text
-        low = 0
+        follows = None if shape.tail is None else shape.tail.match
+        plain = context.plain
         for end in ends:
             last = end - nearest
             low = max(low, end - before)
@@ -226,6 +279,12 @@ class Search:
                 if at == len(gate) or gate[at] > last + 1:
                     left -= GATE_STEPS
                     continue
+            if follows is not None:
+                left -= GATE_STEPS
+                tail = follows(searched, end)
+                if tail is None:
+                    continue
+                left -= (tail.end() - end) * MATCH_BYTE_STEPS
             while low <= last:
                 left -= steps
                 if left < 0:
@@ -244,10 +303,15 @@ class Search:
                     and (shape.validate is None or shape.validate(text[value_at:value_end]))
                 ):
                     low = max(match_end, low)
-                    found.append(_whole_characters(text, value_at, value_end, index))
+                    found.append(Hit(value_at, value_end, index) if plain else _whole_characters(text, value_at, value_end, index))
                     if len(found) > self.limits.hits:
                         raise WorkLimit("hits")
-        return left
+        return left, low
+
+
+def _in_batches(ends: list[int], size: int) -> Iterator[list[int]]:
+    """The list in pieces of at most ``size``."""
+    return (ends[at : at + size] for at in range(0, len(ends), size))
 
 
 def _whole_characters(text: bytes, start: int, end: int, index: int) -> Hit:

@@ -32,10 +32,11 @@ def readable(context: bytes) -> bytes:
 class Context:
     """One text, what stands before its places, and what is said in its key, as words. Several detectors ask about the same place, so the last answers are kept."""
 
-    __slots__ = ("_around", "_before", "_in_key", "_lower", "_words_in", "text")
+    __slots__ = ("_around", "_before", "_in_key", "_lower", "_words_in", "plain", "text")
 
     def __init__(self, text: bytes, words_in: bytes) -> None:
         self.text = text
+        self.plain = text.isascii()
         self._words_in = words_in
         self._lower: bytes | None = None
         self._around: bytes | None = None
@@ -77,7 +78,7 @@ def word_pattern(words: Sequence[str]) -> re.Pattern[bytes]:
     """One expression that finds any of ``words`` in a `readable` text. A space in a word stands for any or no separator."""
     alone = [word for word in words if len(word.encode()) <= ALONE_MAX or " " in word]
     entries = [_expression(word) for word in words if word not in alone] + [f"{_expression(word)}s?(?![a-z])" for word in alone]
-    return re.compile(f"[^a-z]{_tree(entries, 2)}".encode())
+    return re.compile(f"[^a-z]{tree(entries, 2)}".encode())
 
 
 def word_triggers(words: Sequence[str]) -> list[Trigger]:
@@ -104,10 +105,10 @@ def _expression(word: str) -> str:
     return re.escape(word).replace("\\ ", " ?")
 
 
-def _tree(entries: Sequence[str], depth: int) -> str:
-    """Alternatives, grouped by their first letters: `re` tries one branch for each letter instead of one for each word."""
+def tree(entries: Sequence[str], depth: int) -> str:
+    """An expression for alternatives, grouped by their first letters: `re` tries one branch for each letter instead of one for each word."""
     groups: dict[str, list[str]] = {}
     for entry in entries:
         head = entry[:1] if depth and entry[:1].isalpha() else ""
         groups.setdefault(head, []).append(entry[len(head) :])
-    return "(?:" + "|".join(head + _tree(rests, depth - 1) if head else "|".join(rests) for head, rests in groups.items()) + ")"
+    return "(?:" + "|".join(head + tree(rests, depth - 1) if head else "|".join(rests) for head, rests in groups.items()) + ")"

@@ -5,7 +5,7 @@ Owns which parts belong together and their counts as metrics. It must not know w
 
 from __future__ import annotations
 
-import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -58,15 +58,24 @@ class RulesParser:
 
     def _engine(self, policy: Policy) -> Engine:
         limits = policy.limits
-        if self._cache is not None:
-            with contextlib.suppress(OSError):  # without the directory each start compiles, nothing else
-                self._cache.mkdir(mode=0o700, exist_ok=True)
-        engine = choose_engine(policy.detectors, self._settings.engine, Limits(limits.max_value_bytes, limits.max_hits), self._cache)
+        engine = choose_engine(policy.detectors, self._settings.engine, Limits(limits.max_value_bytes, limits.max_hits), own_folder(self._cache))
         # They stand first in the engine's table. Patterns of the policy have no examples.
         problems = self_test(engine, [each for each in policy.detectors if each.name in _SHIPPED])
         if problems:
             raise ConfigError([f"masking self-test: {each}" for each in problems])
         return engine
+
+
+def own_folder(path: Path | None) -> Path | None:
+    """The directory, made if need be; None when it belongs to somebody else, or others may write there. Without it each start compiles, nothing else."""
+    if path is None:
+        return None
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+        found = path.stat()
+    except OSError:
+        return None
+    return None if found.st_uid != os.geteuid() or found.st_mode & 0o022 else path
 
 
 def rules_parser(settings: Settings, keys: HmacKeys, buffer_path: str) -> RulesParser:

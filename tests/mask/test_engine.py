@@ -193,6 +193,37 @@ def test_a_text_that_is_too_long_is_refused(engine: Engine) -> None:
     assert limited.find(b"x" * 10) == []
 
 
+@pytest.mark.parametrize("separator", ['": "', '":"', '" :\n"'])
+def test_a_part_of_a_scan_is_searched_as_if_it_stood_alone(separator: str) -> None:
+    """With the member's name before it, which is a context word as well, whatever stands around both."""
+    engine = choose_engine(DETECTORS)
+    chance = random.Random(separator)
+    examples = [text for one in DETECTORS for text in one.matches + one.misses]
+    differing = []
+    for inner in examples:
+        name = chance.choice(["content", "token", "user password", "iban", "phone_no", "apiKey", "x"])
+        left = chance.choice(['{"a": "', '{"card ', "[", '["']) + chance.choice(examples) + '", "'
+        layer = f'{left}{name}{separator}{inner}", "{chance.choice(examples)}'.encode()
+        name_at = len(left.encode()) - 1
+        start = name_at + 1 + len(name) + len(separator)
+        end, before = start + len(inner.encode()), f'"{name}": "'.encode()
+        part = engine.scan(layer).part(name_at, start, end, before)
+        if part.hits(name.encode()) != engine.find(before + inner.encode(), name.encode()) or part.text != before + inner.encode():
+            differing.append((name, inner))
+
+    assert differing == []
+
+
+def test_a_long_search_pauses_and_finds_the_same() -> None:
+    engine = ENGINES["hyperscan"]
+    text = b"write to bob@example.com, " * 2000
+    turns = engine.find_in_turns(text)
+    pauses = sum(1 for _ in turns)
+
+    assert pauses > 1
+    assert len(engine.find(text)) == 2000
+
+
 def test_every_word_is_context_for_every_detector() -> None:
     engine = ENGINES["hyperscan"]
 

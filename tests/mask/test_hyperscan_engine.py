@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,15 @@ def test_a_file_that_is_not_whole_and_ours_is_compiled_anew(tmp_path: Path, dama
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_file_of_another_user_than_its_directory_is_not_used(tmp_path: Path) -> None:
+    HyperscanScanner(TRIGGERS, tmp_path)
+    assert DatabaseFile(tmp_path, TRIGGERS).load() is not None
+
+    os.chown(the_file(tmp_path), 12_345, -1)
+    assert DatabaseFile(tmp_path, TRIGGERS).load() is None
+
+
 def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:
     file = DatabaseFile(tmp_path, TRIGGERS)
     other = DatabaseFile(tmp_path, TRIGGERS)
@@ -104,7 +115,7 @@ def test_a_directory_that_is_missing_costs_only_time(tmp_path: Path) -> None:
 
 def test_threads_scan_side_by_side() -> None:
     scanner = HyperscanScanner(TRIGGERS)
-    found: list[dict[int, list[int]]] = []
+    found: list[Mapping[int, list[int]]] = []
     threads = [threading.Thread(target=lambda: found.extend(scanner.places(TEXT * 500, 10**5) for _ in range(20))) for _ in range(4)]
     for thread in threads:
         thread.start()

@@ -13,9 +13,11 @@ from sidecar.mask.detector import Hit
 from sidecar.mask.engine import choose_engine
 from sidecar.mask.json_text import KeyVerdict, Path, mask_json, mask_text
 from sidecar.mask.windows import WorkLimit
+from tests.mask.looking import found_by, scanned_by
 from tests.mask.test_windows import FRAGMENTS, SMALL_TABLE, detector
 
 ENGINE = choose_engine(SMALL_TABLE)
+LOOK = scanned_by(ENGINE)
 AWS = "AKIA" + "B" * 16
 
 
@@ -25,9 +27,6 @@ class Policy:
     def __init__(self) -> None:
         self.seen: list[tuple[str, str]] = []
 
-    def find(self, text: bytes, words: bytes | None, _path: Path | None) -> list[Hit]:
-        return ENGINE.find(text, ENGINE.every_word if words is None else words)
-
     def rewrite(self, text: bytes, hit: Hit | None, path: Path) -> bytes:
         self.seen.append((str(path), (text if hit is None else text[hit.start : hit.end]).decode()))
         return b"[HIDDEN]" if hit is None else b"[%s]" % SMALL_TABLE[hit.detector].label.encode()
@@ -36,11 +35,11 @@ class Policy:
         return {b"token": KeyVerdict.HIDE, b"note": KeyVerdict.KEEP}.get(name, KeyVerdict.SCAN)
 
     def json(self, text: str) -> str | None:
-        masked = mask_json(text.encode(), self.find, self.rewrite, self.key)
+        masked = mask_json(text.encode(), LOOK, self.rewrite, self.key)
         return None if masked is None else masked.decode()
 
     def text(self, text: str) -> str:
-        return mask_text(text.encode(), self.find, self.rewrite).decode()
+        return mask_text(text.encode(), LOOK, self.rewrite).decode()
 
 
 def masked(text: str) -> str:
@@ -139,7 +138,7 @@ def test_json_in_more_json_than_that_is_a_work_limit_when_there_is_something_in_
 def across(text: str) -> str:
     policy = Policy()
     words = frozenset(index for index, one in enumerate(SMALL_TABLE) if one.words)
-    result = mask_json(text.encode(), policy.find, policy.rewrite, policy.key, words)
+    result = mask_json(text.encode(), LOOK, policy.rewrite, policy.key, words)
     assert result is not None
     json.loads(result)
     return result.decode()
@@ -164,13 +163,21 @@ def test_a_hit_across_literals_hides_the_literals_that_it_touches() -> None:
     engine = choose_engine([told])
 
     def run(text: str, by_word: frozenset[int] | None) -> bytes | None:
-        return mask_json(
-            text.encode(), lambda text, _words, _path: engine.find(text), lambda *_: b"[TOLD]", lambda _name, _path: KeyVerdict.SCAN, by_word
-        )
+        return mask_json(text.encode(), scanned_by(engine), lambda *_: b"[TOLD]", lambda _name, _path: KeyVerdict.SCAN, by_word)
 
     assert run('["name", "value1", {"value1": 1}]', frozenset()) == b'["name", "[TOLD]", {"value1": 1}]'
     assert run('[["name", "value1 and more"], "name", "v2"]', frozenset()) == b'[["name", "[TOLD]"], "name", "v2"]'
     assert run('["name", "value1"]', frozenset([0])) == b'["name", "value1"]'
+
+
+def test_a_string_far_before_a_hit_that_was_read_from_there_has_its_own() -> None:
+    """In the document the match begins in the first string and ends in the second; in between lie more than a thousand bytes."""
+    told = detector("told", r"begin[^\r\n]{0,2000}-u ([a-z]{4})", r"-u ", 2040, group=1)
+    text = '["begin -u aaaa' + " x" * 600 + '", "y", "begin -u bbbb"]'
+    result = mask_json(text.encode(), scanned_by(choose_engine([told])), lambda *_: b"[TOLD]", lambda _name, _path: KeyVerdict.SCAN)
+
+    assert result is not None
+    assert result.decode() == text.replace("aaaa", "[TOLD]").replace("bbbb", "[TOLD]")
 
 
 def test_rewrites_learn_the_decoded_value_and_where_it_stood() -> None:
@@ -183,7 +190,7 @@ def test_rewrites_learn_the_decoded_value_and_where_it_stood() -> None:
 def test_a_replacement_is_escaped_for_where_it_stands() -> None:
     policy = Policy()
     text = json.dumps({"a": json.dumps({"b": "x bob@example.com", "token": 1})})
-    result = mask_json(text.encode(), policy.find, lambda *_: b'"\\\n', policy.key)
+    result = mask_json(text.encode(), LOOK, lambda *_: b'"\\\n', policy.key)
 
     assert result is not None
     assert json.loads(json.loads(result)["a"]) == {"b": 'x "\\\n', "token": '"\\\n'}
@@ -237,7 +244,9 @@ def test_valid_json_stays_valid_and_is_the_same_when_nothing_is_found(value: obj
 @given(values.filter(lambda value: isinstance(value, dict | list)))
 def test_hidden_members_are_those_of_the_decoded_document(value: object) -> None:
     text = json.dumps(value)
-    result = mask_json(text.encode(), lambda *_: [], lambda *_: b"[HIDDEN]", lambda name, _: KeyVerdict.HIDE if name == b"token" else KeyVerdict.SCAN)
+    result = mask_json(
+        text.encode(), found_by(lambda *_: []), lambda *_: b"[HIDDEN]", lambda name, _: KeyVerdict.HIDE if name == b"token" else KeyVerdict.SCAN
+    )
 
     assert result is not None
     assert without_nested(json.loads(result)) == without_nested(oracle(json.loads(text)))
@@ -257,5 +266,5 @@ def without_nested(value: object) -> object:
 def test_any_bytes_are_masked_without_an_error(text: bytes) -> None:
     policy = Policy()
 
-    mask_json(text, policy.find, policy.rewrite, policy.key)
-    mask_text(text, policy.find, policy.rewrite)
+    mask_json(text, LOOK, policy.rewrite, policy.key)
+    mask_text(text, LOOK, policy.rewrite)

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from sidecar.mask.detector import Hit
 from sidecar.mask.edits import Edit
 from sidecar.mask.json_path import ROOT, Path
-from sidecar.mask.json_walk import COUNT_MAX, KeyVerdict, Walk, counted
+from sidecar.mask.json_walk import COUNT_MAX, KeyVerdict, Scan, Walk, counted
+from sidecar.mask.turns import Turns, at_once
 from sidecar.mask.windows import WorkLimit
+from tests.mask.looking import found_by
 
 
 class Everything:
@@ -24,25 +26,28 @@ class Everything:
     def key(self, name: bytes, _path: Path | None) -> KeyVerdict:
         return {b"hide": KeyVerdict.HIDE, b"keep": KeyVerdict.KEEP}.get(name, KeyVerdict.SCAN)
 
-    def hits(self, text: bytes, _before: bytes, path: Path) -> list[Hit]:
+    def hits(self, _scan: Scan, _shift: int, path: Path) -> Turns[list[Hit]]:
+        yield
+        self.asked.append((str(path), b"no string"))
+        return []
+
+    def text(self, _scan: Scan, text: bytes, _before: bytes, path: Path) -> Turns[list[Edit]]:
+        yield
         self.asked.append((str(path), text))
         return []
 
-    def text(self, text: bytes, _before: bytes, path: Path) -> list[Edit]:
-        self.asked.append((str(path), text))
-        return []
-
-    def document(self, _text: bytes, _path: Path, _depth: int) -> list[Edit] | None:
+    def document(self, _text: bytes, _path: Path, _depth: int) -> Turns[list[Edit] | None]:
+        yield
         return None
 
-    def is_across(self, _text: bytes, _hit: Hit, _path: Path) -> bool:
+    def is_across(self, _scan: Scan, _hit: Hit, _path: Path) -> bool:
         return False
 
 
 def walked(text: bytes) -> tuple[bool, list[tuple[str, bytes]], list[tuple[int, int]]]:
     reader = Everything()
-    walk = Walk(reader, text, ROOT, 0, [Hit(0, len(text), 0)], escaped=True)
-    return walk.run(), reader.asked, [(edit.start, edit.end) for edit in walk.edits]
+    walk = Walk(reader, text, ROOT, 0, found_by(lambda *_: [])(text), [Hit(0, len(text), 0)], escaped=True)
+    return at_once(walk.run()), reader.asked, [(edit.start, edit.end) for edit in walk.edits]
 
 
 def test_every_literal_is_asked_about_where_it_stands() -> None:
@@ -50,7 +55,7 @@ def test_every_literal_is_asked_about_where_it_stands() -> None:
 
     assert whole
     assert asked == [
-        ("$", b"a"), ("$.a[0]", b"x"), ("$.a[1]", b"12"), ("$.a[2]", b"b"), ("$.a[2].b", b"null"), ("$", b"hide"), ("$", b"keep"),
+        ("$", b"a"), ("$.a[0]", b"x"), ("$.a[1]", b"no string"), ("$.a[2]", b"b"), ("$.a[2].b", b"no string"), ("$", b"hide"), ("$", b"keep"),
     ]  # fmt: skip
     assert hidden == [(38, 46)]
 

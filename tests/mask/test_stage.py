@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
-from sidecar.mask.detector import Hit
-from sidecar.mask.engine import Engine
+from sidecar.mask.engine import Engine, Scan
 from sidecar.mask.stage import TURN_COST, MaskingStage
 from sidecar.wire.attributes import VALUE, delimited
 from sidecar.wire.batch import decode_protobuf, is_clean
@@ -279,8 +278,8 @@ class BrokenEngine(Engine):
     def __init__(self, engine: Engine) -> None:
         self.__dict__.update(engine.__dict__)
 
-    def find(self, text: bytes, words_in: bytes = b"") -> list[Hit]:
-        raise RuntimeError(f"can't read {text!r} {words_in!r}")
+    def scan(self, text: bytes) -> Scan:
+        raise RuntimeError(f"can't read {text!r}")
 
 
 def test_when_the_engine_fails_nothing_passes() -> None:
@@ -407,3 +406,14 @@ def test_nothing_planted_in_the_corpus_is_left_and_json_stays_json() -> None:
 def documents(sent: ExportTraceServiceRequest) -> int:
     spans = [each for resource_spans in sent.resource_spans for scope_spans in resource_spans.scope_spans for each in scope_spans.spans]
     return sum(len(json_texts(attribute.value)) for each in spans for attribute in each.attributes)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_one_long_value_is_masked_in_turns(as_json: bool) -> None:
+    text = (f"ask {EMAIL} about card {CARD}, he said. " + "and so on, " * 40) * 1_500
+    batch = batch_of(request(span(attributes={"note": json.dumps({"messages": [{"content": text}]}) if as_json else text})))
+    stage = stage_of()
+
+    assert sum(1 for _ in stage(batch)) > 5
+    assert not stage.failures
+    assert left_of([EMAIL, CARD], batch.request.SerializeToString()) == []

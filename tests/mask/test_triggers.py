@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.mask.hyperscan_engine import HyperscanScanner
-from sidecar.mask.triggers import Ends, portable, widths, with_end
+from sidecar.mask.triggers import Ends, can_hold, is_caseless, lowered, portable, widths, with_end
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,30 @@ def test_ends_are_those_that_hyperscan_reports(expression: str, text: bytes, ign
     reported = HyperscanScanner([(expression, ignore_case)]).places(text, 10_000)
 
     assert sorted({end for start in range(len(text)) for end in ends.of(text, start)}) == sorted(set(reported.get(0, [])))
+
+
+@pytest.mark.parametrize(
+    ("expression", "caseless"),
+    [(r"[A-Z]{2}[^A-Z]\S", True), (r"Key[-_]\x0a", True), (r"[+-Z]", False), (r"\x41", False), (r"(?:a|[x\x42])", False)],
+)
+def test_an_expression_in_lower_case_serves_for_both_when_no_capital_is_left_in_it(expression: str, caseless: bool) -> None:
+    assert is_caseless(lowered(expression.encode()), frozenset(b"aA-")) == caseless
+
+
+def test_a_set_with_a_capital_alone_is_not_caseless() -> None:
+    assert not is_caseless(b"a", frozenset(b"A"))
+
+
+def test_escapes_keep_their_case() -> None:
+    assert lowered(rb"A\S\.B[\]C]") == rb"a\S\.b[\]c]"
+
+
+@pytest.mark.parametrize(
+    ("expression", "holds"),
+    [
+        ('a"', True), ('x[^"]', False), ("x[^a]", True), (r"x[^\s]", True), (r"x.", True), ("x[!-#]", True), ('(?:^|[^0-9])1(?:2|3"?)', True),
+        ("(?:^|[^0-9])12", False), ("abc", False), ("[\"']abc", False),
+    ],
+)  # fmt: skip
+def test_whether_a_match_may_hold_a_quote_after_its_first_byte(expression: str, holds: bool) -> None:
+    assert can_hold(expression, ord('"')) == holds

@@ -11,12 +11,11 @@ from prometheus_client import CollectorRegistry
 
 from sidecar.config import Masking as Settings
 from sidecar.errors import ConfigError
-from sidecar.mask.detector import Hit
-from sidecar.mask.engine import Engine
+from sidecar.mask.engine import Engine, Scan
 from sidecar.mask.stdlib_engine import StdlibScanner
 from sidecar.mask.windows import Limits, Search
 from sidecar.observe.metrics import Metrics
-from sidecar.receive.masking import CACHE_FOLDER, Masking, Rules, RulesParser, nothing_masked, rules_parser
+from sidecar.receive.masking import CACHE_FOLDER, Masking, Rules, RulesParser, nothing_masked, own_folder, rules_parser
 from sidecar.receive.pipeline import Mask, Pipeline
 from tests.mask.masking import CARD, EMAIL, KEYS, batch_of, left_of
 from tests.receive.rig import run
@@ -34,10 +33,10 @@ class Broken(Engine):
         search = Search(like.detectors, Limits())
         super().__init__(search, StdlibScanner(search.triggers))
 
-    def find(self, text: bytes, words_in: bytes = b"") -> list[Hit]:
+    def scan(self, text: bytes) -> Scan:
         if b"crash" in text:
             raise RuntimeError(f"no match in {text!r}")
-        return super().find(text, words_in)
+        return super().scan(text)
 
 
 def parser(cache: Path | None = None) -> RulesParser:
@@ -97,6 +96,15 @@ def test_a_value_over_the_limit_is_hidden_and_counted() -> None:
     assert sum(sample.value for family in counted.masking_failures.collect() for sample in family.samples if sample.name.endswith("_total")) == 1
 
 
+def test_compiled_databases_are_kept_in_a_folder_of_ones_own_only(tmp_path: Path) -> None:
+    assert own_folder(None) is None
+    assert own_folder(tmp_path / "masking") == tmp_path / "masking"
+    assert own_folder(tmp_path / "missing" / "masking") is None
+
+    (tmp_path / "masking").chmod(0o777)
+    assert own_folder(tmp_path / "masking") is None
+
+
 def test_a_batch_under_way_ends_with_the_rules_it_began_with(shipped: Rules) -> None:
     mask = Masking(shipped, metrics())
     batches = [batch_of(request(*(span(name=f"{BADGE} {EMAIL}", attributes={"note": "x" * 100_000}) for _ in range(4)))) for _ in range(2)]
@@ -140,9 +148,9 @@ def test_the_compiled_database_is_kept_beside_the_buffer_for_its_owner_alone(tmp
     assert parse({}).engine.name == "hyperscan"
     folder = tmp_path / CACHE_FOLDER
 
-    (file,) = folder.iterdir()
+    file, words = sorted(folder.iterdir())
 
-    assert [stat.S_IMODE(path.stat().st_mode) for path in (folder, file)] == [0o700, 0o600]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (folder, file, words)] == [0o700, 0o600, 0o600]
     good = file.read_bytes()
     file.write_bytes(good[: len(good) // 2] + bytes(64) + good[len(good) // 2 + 64 :])
     assert left_of([EMAIL], through(Masking(rules_parser(Settings(), KEYS, str(tmp_path / "buffer.db"))({}), metrics()), EMAIL)) == []

@@ -207,6 +207,7 @@ DETECTORS: tuple[Detector, ...] = (
         label="CRYPTO_ADDRESS",
         ignore_case=True,
         validate=validators.bech32,
+        before=16,
     ),
     _detector(
         "ethereum-address",
@@ -270,5 +271,6 @@ DETECTORS: tuple[Detector, ...] = (
         ("seed phrase is needed", "a mnemonic helps"),
         group=1,
         ignore_case=True,
+        before=16,
     ),
 )

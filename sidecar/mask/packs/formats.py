@@ -164,7 +164,7 @@ def named(name: str, words: str, alphabet: str, low: int, high: int = 0, *, vali
         name=name,
         label="API_KEY",
         pack=Pack.SECRETS,
-        pattern=f"(?:{words})[a-z0-9_. -]{{0,24}}{KEY_NAME}[a-z0-9_]{{0,16}}{OPERATOR}({klass(alphabet)}{{{low},{top}}})",
+        pattern=f"{any_of(words)}[a-z0-9_. -]{{0,24}}{KEY_NAME}[a-z0-9_]{{0,16}}{OPERATOR}({klass(alphabet)}{{{low},{top}}})",
         trigger=f"(?:{words})[a-z0-9_. -]{{0,24}}(?:key|token|secret|passw|pwd|pass|auth|cred|pat|sid|hash|seed|license|webhook|signature)",
         reach=top + 80,
         before=80,
@@ -181,7 +181,7 @@ def named(name: str, words: str, alphabet: str, low: int, high: int = 0, *, vali
 def with_form(
     pack: Pack, name: str, pattern: str, trigger: str, reach: int, matches: tuple[str, ...], misses: tuple[str, ...], group: int = 0, *, label: str = "",
     validate: Validator | None = None, words: tuple[str, ...] = (), words_reach: int = 48, ignore_case: bool = False, not_before: frozenset[int] = ALNUM,
-    not_after: frozenset[int] = ALNUM, before: int | None = None,
+    not_after: frozenset[int] = ALNUM, before: int | None = None, tail: str | None = None,
 ) -> Detector:  # fmt: skip
     """A detector with a form of its own; its label is its name, unless one is given."""
     return Detector(
@@ -192,6 +192,7 @@ def with_form(
         trigger,
         reach,
         before=before,
+        tail=tail,
         group=group,
         ignore_case=ignore_case,
         not_before=not_before,
@@ -206,3 +207,29 @@ def with_form(
 
 plain = partial(with_form, Pack.SECRETS, not_before=NOWHERE, not_after=NOWHERE)
 """A secret with a form of its own."""
+
+
+def any_of(alternatives: str) -> str:
+    """An expression for ``a|b``, grouped by first letters, so that `re` tries one branch for each letter. The same matches: what begins with another letter is never tried instead."""
+    grouped: list[tuple[str, list[str]]] = []
+    by_letter: dict[str, list[str]] = {}
+    for part in _alternatives(alternatives):
+        letter = part[:1] if part[:1].isascii() and part[:1].isalpha() and part[1:2] not in {"?", "{"} else ""
+        if letter in by_letter:
+            by_letter[letter].append(part[1:])
+            continue
+        grouped.append((letter, [part[len(letter) :]]))
+        if letter:
+            by_letter[letter] = grouped[-1][1]
+    return "(?:" + "|".join(letter + (rests[0] if len(rests) == 1 else f"(?:{'|'.join(rests)})") for letter, rests in grouped) + ")"
+
+
+def _alternatives(expression: str) -> list[str]:
+    """What stands between the bars outside of groups and classes."""
+    parts, depth, start = [], 0, 0
+    for at, sign in enumerate(expression):
+        depth += (sign in "([") - (sign in ")]")
+        if sign == "|" and depth == 0:
+            parts.append(expression[start:at])
+            start = at + 1
+    return [*parts, expression[start:]]

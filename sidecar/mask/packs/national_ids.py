@@ -82,7 +82,7 @@ DETECTORS: tuple[Detector, ...] = (
     _detector(
         "uk-nhs-grouped",
         "[0-9]{3} [0-9]{3} [0-9]{4}",
-        START + "[0-9]{3} [0-9]{3} [0-9]{4}",
+        START + "[0-9]{3} [0-9]{3} [0-9]{4}(?:[^0-9A-Za-z-]|$)",
         national.uk_nhs,
         ("NHS number 943 476 5919", "patient nhs: 943 476 5919"),
         ("943 476 5919", "NHS 943 476 5918"),
@@ -237,7 +237,7 @@ DETECTORS: tuple[Detector, ...] = (
     _detector(
         "in-aadhaar",
         "[2-9][0-9]{3}[ -][0-9]{4}[ -][0-9]{4}",
-        START + "[0-9]{4}[ -][0-9]{4}[ -][0-9]{4}",
+        START + "[0-9]{4}[ -][0-9]{4}[ -][0-9]{4}(?:[^0-9A-Za-z-]|$)",
         national.in_aadhaar,
         ("2341 2341 2346", "aadhaar 2341-2341-2346"),
         ("2341 2341 2347", "1341 2341 2346"),
@@ -262,7 +262,7 @@ DETECTORS: tuple[Detector, ...] = (
     _detector(
         "jp-my-number-grouped",
         "[0-9]{4}[ -][0-9]{4}[ -][0-9]{4}",
-        START + "[0-9]{4}[ -][0-9]{4}[ -][0-9]{4}",
+        START + "[0-9]{4}[ -][0-9]{4}[ -][0-9]{4}(?:[^0-9A-Za-z-]|$)",
         national.jp_my_number,
         ("マイナンバー 1234 5678 9018", "my number: 1234-5678-9018"),
         ("1234 5678 9018", "my number 1234 5678 9019"),
@@ -311,7 +311,7 @@ DETECTORS: tuple[Detector, ...] = (
     _detector(
         "ca-sin-grouped",
         "[0-9]{3}[ -][0-9]{3}[ -][0-9]{3}",
-        START + "[0-9]{3}[ -][0-9]{3}[ -][0-9]{3}",
+        START + "[0-9]{3}[ -][0-9]{3}[ -][0-9]{3}(?:[^0-9A-Za-z-]|$)",
         lambda value: national.ca_sin(value) or national.au_tfn(value),
         ("SIN 130-692-544", "TFN 123 456 782"),
         ("130-692-544", "SIN 130-692-545"),

@@ -85,6 +85,7 @@ DETECTORS: tuple[Detector, ...] = (
         label="PHONE",
         validate=validators.e164,
         not_before=ALNUM | {ord("+")},
+        before=8,
     ),
     _detector(
         "phone-north-american",

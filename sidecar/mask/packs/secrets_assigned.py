@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from sidecar.mask.assigned import bare_password, key_value, line_password, phrase_password, quoted_password, random_value, told_password
 from sidecar.mask.detector import WORD, Detector
-from sidecar.mask.packs.formats import ALL, HEX, made, plain
+from sidecar.mask.packs.formats import ALL, HEX, any_of, made, plain
 
-_LOGIN_NAME = (
-    "(?:passw(?:or)?[dt]|passphrase|passcode|_pass|-pass|pwd|kennwort|contrase(?:ñ|n)a|mot[ _-]?de[ _-]?passe|senha|wachtwoord|l(?:ö|o)senord|has(?:ł|l)o"
-    "|wlan-?schl(?:ü|ue)ssel|wi-?fi[ _-]?(?:key|code)|adgangskode|salasana|jelsz(?:ó|o)|heslo|parola|пароль|Пароль|密码|密碼|パスワード|비밀번호)"
+_LOGIN_NAME = any_of(
+    "passw(?:or)?[dt]|passphrase|passcode|_pass|-pass|pwd|kennwort|contrase(?:ñ|n)a|mot[ _-]?de[ _-]?passe|senha|wachtwoord|l(?:ö|o)senord|has(?:ł|l)o"
+    "|wlan-?schl(?:ü|ue)ssel|wi-?fi[ _-]?(?:key|code)|adgangskode|salasana|jelsz(?:ó|o)|heslo|parola|пароль|Пароль|密码|密碼|パスワード|비밀번호"
 )
-_KEY_NAME = (
-    "(?:secret|(?:api|app|access|secret|private|encryption|encrypt|signing|auth|account|master|license|subscription|shared|session|storage|service|client|webhook|function|admin|deploy|ssh|hmac|aes)"
-    "[_ -]?key|api-?schl(?:ü|ue)ssel|cl(?:é|e)[_ ]api|clave[_ ]api|chave[_ ]api|chiave[_ ]api|token(?: (?:de|d.|di) ?acc[a-zè]{2,4})?|jeton(?: d.acc(?:è|e)s)?|jwt|credentials?|passkey|authkey|otp|密钥|秘钥|令牌|トークン|ключ)"
+_KEY_OWNERS = "api app access secret private encryption encrypt signing auth account master license subscription shared session storage service client webhook function admin deploy ssh hmac aes"
+_KEY_NAME = any_of(
+    "|".join(["secret", *(f"{owner}[_ -]?key" for owner in _KEY_OWNERS.split())])
+    + "|api-?schl(?:ü|ue)ssel|cl(?:é|e)[_ ]api|clave[_ ]api|chave[_ ]api|chiave[_ ]api|token(?: (?:de|d.|di) ?acc[a-zè]{2,4})?|jeton(?: d.acc(?:è|e)s)?|jwt|credentials?|passkey|authkey|otp|密钥|秘钥|令牌|トークン|ключ"
 )
 _KEY_END = (
     "(?:secret|(?:api|app|ess|ret|ate|ion|ypt|ing|uth|unt|ter|nse|red|age|ice|ent|ook|min|loy|ssh|mac|aes)[_ -]?key|schl(?:ü|ue)ssel|cl(?:é|e)[_ ]api|clave[_ ]api|chave[_ ]api|chiave[_ ]api"
@@ -61,10 +62,18 @@ def _short(value: bytes) -> bool:
     return told_password(value) and not value.translate(None, b".,;:!?)%/+-").isdigit()
 
 
+_QUOTED_TAIL = _REST + "(?:(?:" + _ASSIGN + "|" + _TYPED + ")[a-z]{0,2}|" + _IS + "|[ \\t]{1,2})" + _QUOTED
+_BARE_TAIL = _REST + "=" + _BARE
+_TOLD_TAIL = _REST + "(?:" + _ASSIGN + "|" + _IS + "|[ \\t]{1,2})" + _BARE
+_LINE_TAIL = _REST + _CLOSE + "[ \\t]{0,4}[:=][ \\t]{1,4}([A-Za-z]{5,40})[ \\t]{0,4}(?:[\\r\\n]|$)"
+_PHRASE_TAIL = _REST + _CLOSE + "[ \\t]{0,4}[:=][ \\t]{1,4}([a-z]{3,12}(?: [a-z]{3,12}){2,6})[ \\t]{0,4}(?:[\\r\\n]|$)"
+_ELEMENT_TAIL = _REST + ">[ \\t\\r\\n]{0,8}([^<>\\s][^<>\\r\\n]{2,120})</"
+"""What follows a password's name, by detector: they share the trigger, and this is asked first."""
+
 DETECTORS: tuple[Detector, ...] = (
     plain(
         "password-quoted",
-        _LOGIN_NAME + _REST + "(?:(?:" + _ASSIGN + "|" + _TYPED + ")[a-z]{0,2}|" + _IS + "|[ \\t]{1,2})" + _QUOTED,
+        _LOGIN_NAME + _QUOTED_TAIL,
         _LOGIN_NAME,
         _REACH,
         (f'"password": "{_MIXED}"', f"db_password = '{_MIXED}'", f'password: str = "{_MIXED}"', f"('password', '{_MIXED}')"),
@@ -72,12 +81,13 @@ DETECTORS: tuple[Detector, ...] = (
         1,
         validate=quoted_password,
         ignore_case=True,
+        tail=_QUOTED_TAIL,
         before=32,
         label="PASSWORD",
     ),
     plain(
         "password-bare",
-        _LOGIN_NAME + _REST + "=" + _BARE,
+        _LOGIN_NAME + _BARE_TAIL,
         _LOGIN_NAME,
         _REACH,
         (f"DB_PASSWORD={_MIXED}", "Server=x;Password=" + "Swordfish;Database=y", "?password=" + "tr0ub4dor&x=1"),
@@ -86,12 +96,13 @@ DETECTORS: tuple[Detector, ...] = (
         validate=bare_password,
         ignore_case=True,
         not_after=_CALL,
+        tail=_BARE_TAIL,
         before=32,
         label="PASSWORD",
     ),
     plain(
         "password-told",
-        _LOGIN_NAME + _REST + "(?:" + _ASSIGN + "|" + _IS + "|[ \\t]{1,2})" + _BARE,
+        _LOGIN_NAME + _TOLD_TAIL,
         _LOGIN_NAME,
         _REACH,
         (f"my password is {_MIXED}", "Passwort: " + "Sommer2024!", "la contraseña es " + "Gato_99", "the password for the vpn is " + "x9-Lq2!"),
@@ -100,12 +111,13 @@ DETECTORS: tuple[Detector, ...] = (
         validate=told_password,
         ignore_case=True,
         not_after=_CALL,
+        tail=_TOLD_TAIL,
         before=32,
         label="PASSWORD",
     ),
     plain(
         "password-line",
-        _LOGIN_NAME + _REST + _CLOSE + "[ \\t]{0,4}[:=][ \\t]{1,4}([A-Za-z]{5,40})[ \\t]{0,4}(?:[\\r\\n]|$)",
+        _LOGIN_NAME + _LINE_TAIL,
         _LOGIN_NAME,
         _REACH,
         ("password: swordfish\nhost: x", "Password: correcthorse"),
@@ -113,6 +125,7 @@ DETECTORS: tuple[Detector, ...] = (
         1,
         validate=line_password,
         ignore_case=True,
+        tail=_LINE_TAIL,
         before=32,
         label="PASSWORD",
     ),
@@ -159,7 +172,7 @@ DETECTORS: tuple[Detector, ...] = (
     ),
     plain(
         "password-element",
-        "<[a-z:_.-]{0,24}" + _LOGIN_NAME + _REST + ">[ \\t\\r\\n]{0,8}([^<>\\s][^<>\\r\\n]{2,120})</",
+        "<[a-z:_.-]{0,24}" + _LOGIN_NAME + _ELEMENT_TAIL,
         _LOGIN_NAME,
         _REACH,
         ("<password>" + "Swordfish7</password>", "<db:adminPassword>" + "hunter2</db:adminPassword>"),
@@ -167,12 +180,13 @@ DETECTORS: tuple[Detector, ...] = (
         1,
         validate=quoted_password,
         ignore_case=True,
+        tail=_ELEMENT_TAIL,
         before=64,
         label="PASSWORD",
     ),
     plain(
         "password-phrase",
-        _LOGIN_NAME + _REST + _CLOSE + "[ \\t]{0,4}[:=][ \\t]{1,4}([a-z]{3,12}(?: [a-z]{3,12}){2,6})[ \\t]{0,4}(?:[\\r\\n]|$)",
+        _LOGIN_NAME + _PHRASE_TAIL,
         _LOGIN_NAME,
         _REACH,
         ("password: correct " + "horse battery staple", "Passphrase: purple " + "monkey dishwasher\n"),
@@ -180,6 +194,7 @@ DETECTORS: tuple[Detector, ...] = (
         1,
         validate=phrase_password,
         ignore_case=True,
+        tail=_PHRASE_TAIL,
         before=32,
         label="PASSWORD",
     ),
@@ -232,6 +247,7 @@ DETECTORS: tuple[Detector, ...] = (
         validate=quoted_password,
         ignore_case=True,
         label="PASSWORD",
+        before=24,
     ),
     plain(
         "secret-element",

@@ -52,6 +52,7 @@ DETECTORS: tuple[Detector, ...] = (
         2020,
         ("IQoJb3JpZ2lu" + made(ALL, 120), "token FwoGZXIvYXdz" + made(ALL, 80)),
         ("IQoJb3JpZ2lu", "FwoGZXIvYXdz ..."),
+        before=14,
     ),
     token("google-api-key", "AIza", URL, 12, 35, full=35),
     token("google-oauth-token", ("ya29.", "1//0"), DOTTED, 16, 500, full=120),
@@ -88,6 +89,7 @@ DETECTORS: tuple[Detector, ...] = (
         1,
         validate=varied,
         label="SIGNATURE",
+        before=24,
     ),
     plain(
         "azure-client-secret",

@@ -218,6 +218,7 @@ DETECTORS: tuple[Detector, ...] = (
         validate=quoted_password,
         ignore_case=True,
         label="PASSWORD",
+        before=20,
     ),
     plain(
         "password-file",
@@ -243,6 +244,7 @@ DETECTORS: tuple[Detector, ...] = (
         1,
         ignore_case=True,
         label="CREDENTIALS",
+        before=24,
     ),
     plain(
         "registry-credentials",

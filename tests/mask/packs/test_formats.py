@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
 
 from sidecar.mask.detector import Detector
-from sidecar.mask.packs.formats import ALL, HEX, URL, after, exact, klass, made, named, re_any, token
+from sidecar.mask.packs.formats import ALL, HEX, URL, after, any_of, exact, klass, made, named, re_any, token
 from tests.mask.test_windows import reference
 
 
@@ -59,3 +60,12 @@ def test_what_follows_the_prefix_must_look_drawn_by_chance() -> None:
 def test_signs_of_expressions_are_escaped() -> None:
     assert re_any(["a.b", "$c"]) == "(?:a\\.b|\\$c)"
     assert re_any(["a.b"]) == "a\\.b"
+
+
+@pytest.mark.parametrize("alternatives", ["aa|b", "pass|pin|x", "ab|(?:c|d)e|a|x?e|bc", "key", "secret|secret[_ -]?key|é|eb"])
+def test_alternatives_match_the_same_when_they_are_grouped(alternatives: str) -> None:
+    plain, grouped = re.compile(f"(?:{alternatives})".encode()), re.compile(any_of(alternatives).encode())
+    texts = ["".join(letters).encode() for size in range(4) for letters in itertools.product("abcdex", repeat=size)]
+    texts += [word.encode() for word in ("pass", "pin", "key", "secret key", "secret_key", "é", "eb")]
+
+    assert [text for text in texts if (plain.match(text) or [b""])[0] != (grouped.match(text) or [b""])[0]] == []

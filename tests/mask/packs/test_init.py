@@ -85,6 +85,21 @@ def test_the_trigger_stands_within_reach_in_each_example(detector: Detector) -> 
             assert len(match.group()) <= before + detector.reach
 
 
+def test_a_tail_is_what_follows_the_trigger() -> None:
+    tailed = [detector for detector in DETECTORS if detector.tail is not None]
+
+    assert len(tailed) >= 6
+    assert [one.name for one in tailed if not one.pattern.endswith(f"{one.trigger}{one.tail}")] == []
+
+
+def test_a_trigger_that_asks_for_the_end_of_the_text_takes_a_quote_too() -> None:
+    """Texts in JSON end with one."""
+    asking = [detector for detector in DETECTORS if detector.trigger.endswith("$)")]
+
+    assert len(asking) >= 3
+    assert [detector.name for detector in asking if not re.search(r"\(\?:\[\^[^]\"]*\]\|\$\)$", detector.trigger)] == []
+
+
 def test_expressions_keep_to_the_syntax_that_all_engines_share() -> None:
     forbidden = re.compile(r"\(\?[=!<P]|\\[bBwWdDAZ1-9pP]|\(\?[a-z]+[:)]")
 
