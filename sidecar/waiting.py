@@ -23,12 +23,15 @@ async def first(*waits: Coroutine[object, object, object]) -> None:
 
 
 async def to_the_end(step: Coroutine[object, object, None]) -> None:
-    """Await ``step``, and let it finish even when the caller is cancelled meanwhile; the cancellation follows then."""
+    """Await ``step``, and let it finish even when the caller is cancelled meanwhile; the cancellation follows then, also when the step fails."""
     task = asyncio.ensure_future(step)
     try:
         await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
+    except asyncio.CancelledError as cancelled:
+        try:
+            await task
+        except Exception as error:
+            raise cancelled from error
         raise
 
 

@@ -61,6 +61,38 @@ def test_a_step_to_the_end_finishes_before_the_cancellation_follows() -> None:
     run(main())
 
 
+def test_a_step_that_fails_after_the_cancellation_does_not_take_its_place() -> None:
+    async def main() -> None:
+        may_finish = asyncio.Event()
+
+        async def step() -> None:
+            await may_finish.wait()
+            raise ValueError("broken")
+
+        task = asyncio.create_task(to_the_end(step()))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.sleep(0)
+        may_finish.set()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+
+        assert isinstance(caught.value.__cause__, ValueError)
+
+    run(main())
+
+
+def test_a_step_that_fails_raises_what_it_raised() -> None:
+    async def fails() -> None:
+        raise ValueError("broken")
+
+    async def main() -> None:
+        with pytest.raises(ValueError, match="broken"):
+            await to_the_end(fails())
+
+    run(main())
+
+
 def test_a_rest_ends_with_its_time() -> None:
     async def main() -> None:
         clock = FakeClock()

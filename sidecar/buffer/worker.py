@@ -380,11 +380,11 @@ class Worker:
         except BufferBroken as error:
             fail(done, error)
             raise
-        except asyncio.CancelledError:
-            done.cancel()
-            raise
         except Exception as error:  # noqa: BLE001  (whatever it is belongs to whoever submitted the job)
             fail(done, error)
+        except BaseException:  # the worker ends: whoever waits for this job must not wait for ever
+            done.cancel()
+            raise
         else:
             if done.cancelled() and isinstance(result, Lease):
                 self.give_back(result)

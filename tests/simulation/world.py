@@ -39,6 +39,8 @@ AMPLE = 1 << 40
 TICK_S = 0.5
 CALM_S = 8 * 3600.0
 """Until everything must be delivered once all is well: probes of a paused destination come every hour at the latest."""
+END_S = 600.0
+"""Of the last process, from its signal."""
 WITNESS_S = 60.0
 """In the calm a good request comes so often: what was refused alone waits for one that is taken."""
 
@@ -86,7 +88,11 @@ class World:
             self._over = True
             if self.life is not None:
                 self.life.stop.set()
-            await lives
+            try:
+                async with asyncio.timeout(END_S):
+                    await lives
+            except TimeoutError:
+                self.audit.check(False, "the last process does not end")
         return self.audit.outcome()
 
     def kill(self) -> None:
@@ -213,16 +219,20 @@ class World:
 
     async def _calm(self, clients: list[asyncio.Task[None]]) -> None:
         """Until all clients have their answers and nothing is left to send."""
-        until_s = asyncio.get_running_loop().time() + CALM_S
         witness = Client(self, len(clients))
-        while not self._over and asyncio.get_running_loop().time() < until_s:
-            await self.up.wait()
-            if all(client.done() for client in clients) and self.life is not None and self.life.buffer.pending_spans == 0:
-                return
-            for name in self.destinations:
-                await witness.send(witness.request(name, good=True))
-            await asyncio.sleep(WITNESS_S)
-        self.audit.check(self._over, "not everything was delivered in the calm")
+        try:
+            async with asyncio.timeout(CALM_S):
+                while not self._over:
+                    await self.up.wait()
+                    if all(client.done() for client in clients) and self.life is not None and self.life.buffer.pending_spans == 0:
+                        return
+                    for name in self.destinations:
+                        await witness.send(witness.request(name, good=True))
+                    await asyncio.sleep(WITNESS_S)
+        except TimeoutError:
+            self.audit.check(False, "not everything was delivered in the calm")
+            for client in clients:
+                client.cancel()
 
 
 @asynccontextmanager
