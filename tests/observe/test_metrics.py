@@ -32,7 +32,11 @@ def test_every_metric_has_the_prefix_a_unit_or_a_plain_count_and_a_sentence() ->
         "_paused",
         "_full",
         "_reloads",
-        "_rows",
+        "_pressure",
+        "_probability",
+        "_cap",
+        "_traces",
+        "_rescues",
     )
 
     for each in metrics():
